@@ -1,0 +1,102 @@
+//! The control API under `/_mock/`: a thin JSON skin over the state.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get, post};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::faults::FaultRule;
+use crate::publication::{KeyChange, NothingLeft};
+use crate::server::{Shared, now};
+use crate::token::TokenRequest;
+
+type Shell = State<Arc<Shared>>;
+
+pub(crate) fn routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/_mock/faults", post(add_fault).delete(clear_faults))
+        .route("/_mock/health", get(async || answer(StatusCode::OK, &json!({"status": "ok"}))))
+        .route("/_mock/keys", get(keys).post(change_keys))
+        .route("/_mock/requests", get(requests).delete(reset_requests))
+        .route("/_mock/token", post(mint))
+        .route("/_mock/{*other}", any(no_such_control))
+}
+
+async fn mint(State(state): Shell, body: Bytes) -> Response {
+    let request: TokenRequest = match read(&body) {
+        Ok(request) => request,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let minted = state.directory().mint(&request, now());
+    match minted {
+        Ok(minted) => answer(StatusCode::OK, &json!(minted)),
+        Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
+}
+
+async fn add_fault(State(state): Shell, body: Bytes) -> Response {
+    match read::<FaultRule>(&body) {
+        Ok(rule) => {
+            state.faults().add(rule);
+            answer(StatusCode::OK, &json!({}))
+        }
+        Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
+}
+
+async fn clear_faults(State(state): Shell) -> Response {
+    state.faults().clear();
+    answer(StatusCode::OK, &json!({}))
+}
+
+async fn keys(State(state): Shell) -> Response {
+    answer(StatusCode::OK, &state.directory().published_keys())
+}
+
+async fn change_keys(State(state): Shell, body: Bytes) -> Response {
+    let change: KeyChange = match read(&body) {
+        Ok(change) => change,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let mut directory = state.directory();
+    match directory.change_keys(&change) {
+        Ok(()) => answer(StatusCode::OK, &directory.published_keys()),
+        Err(error @ NothingLeft::UnknownKey(_)) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error @ (NothingLeft::NoMoreSuccessors | NothingLeft::NoSuccessor)) => {
+            refuse(StatusCode::CONFLICT, &error.to_string())
+        }
+    }
+}
+
+async fn requests(State(state): Shell) -> Response {
+    let requests = state.requests();
+    answer(StatusCode::OK, &json!({"requests": requests.counts(), "total": requests.total()}))
+}
+
+async fn reset_requests(State(state): Shell) -> Response {
+    state.requests().reset();
+    answer(StatusCode::OK, &json!({}))
+}
+
+async fn no_such_control() -> Response {
+    refuse(StatusCode::NOT_FOUND, "no such control; see the README")
+}
+
+/// Reads JSON whatever the content type says, so that a bare `curl -d` works. No body means no members.
+fn read<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_slice(if body.is_empty() { b"{}" } else { body })
+}
+
+fn refuse(status: StatusCode, error: &str) -> Response {
+    answer(status, &json!({"error": error}))
+}
+
+fn answer(status: StatusCode, body: &Value) -> Response {
+    (status, [("content-type", "application/json")], body.to_string()).into_response()
+}

@@ -1,0 +1,374 @@
+//! The authorization and token endpoints (RFC 6749, PKCE: RFC 7636), with Entra's errors.
+//!
+//! Follows Microsoft's «OAuth 2.0 authorization code flow» and «client credentials flow». There is no login page: one user is always signed in.
+
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ring::digest;
+use serde_json::{Value, json};
+
+use crate::authority::{Authority, Kind, Version};
+use crate::directory::Directory;
+use crate::question::{Question, Resource};
+use crate::refusal::Refusal;
+use crate::registration::{Api, Client};
+use crate::token::{self, MintError, TokenRequest, USER, opaque};
+
+/// Codes are good for ten minutes at most (RFC 6749 section 4.1.2).
+const CODE_LIFETIME: i64 = 600;
+const RESERVED_SCOPES: [&str; 4] = ["email", "offline_access", "openid", "profile"];
+
+/// An authorization code and what it is bound to.
+#[derive(Debug)]
+pub(crate) struct Code {
+    client: &'static str,
+    redirect_uri: String,
+    challenge: Option<String>,
+    nonce: Option<String>,
+    wanted: Wanted,
+    expires: i64,
+}
+
+/// A refresh token and what it is bound to.
+#[derive(Clone, Debug)]
+pub(crate) struct RefreshToken {
+    client: &'static str,
+    wanted: Wanted,
+}
+
+/// What was asked for: at most one API per request, as in Entra.
+#[derive(Clone, Debug)]
+struct Wanted {
+    api: Option<&'static Api>,
+    /// As they were asked, to be echoed.
+    scope: String,
+    openid: bool,
+    offline_access: bool,
+}
+
+type Form = HashMap<String, String>;
+
+impl Directory {
+    /// Answers the authorization endpoint: the URL to redirect to, carrying code and state.
+    pub fn authorize(&mut self, host: &str, path_and_query: &str, now: i64) -> Result<String, Refusal> {
+        let question = asked(host, path_and_query, Resource::Authorize)?;
+        let query = path_and_query.split_once('?').map_or("", |(_, query)| query);
+        let form: Form = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+
+        let client = client_of(&form)?;
+        let redirect_uri = required(&form, "redirect_uri")?;
+        if required(&form, "response_type")? != "code" {
+            let description =
+                "The provided value for the input parameter 'response_type' is not allowed for this client.";
+            return Err(Refusal::new(400, "unsupported_response_type", 70005, description));
+        }
+        let challenge = match (form.get("code_challenge"), form.get("code_challenge_method").map(String::as_str)) {
+            (None, _) => None,
+            (Some(challenge), Some("S256")) => Some(challenge.clone()),
+            (Some(_), _) => {
+                let description = "The mock supports the code_challenge_method S256 only.";
+                return Err(Refusal::new(400, "invalid_request", 501491, description));
+            }
+        };
+        let code = Code {
+            client: client.app_id,
+            redirect_uri: redirect_uri.to_owned(),
+            challenge,
+            nonce: form.get("nonce").cloned(),
+            wanted: wanted(&question, &form)?,
+            expires: now + CODE_LIFETIME,
+        };
+        let name = format!("1.{}", opaque());
+        self.codes.insert(name.clone(), code);
+
+        let mut answer = form_urlencoded::Serializer::new(String::new());
+        answer.append_pair("code", &name);
+        if let Some(state) = form.get("state") {
+            answer.append_pair("state", state);
+        }
+        let separator = if redirect_uri.contains('?') { '&' } else { '?' };
+        Ok(format!("{redirect_uri}{separator}{}", answer.finish()))
+    }
+
+    /// Answers the token endpoint. `body` is the form; `authorization` is that header, where the client sent one.
+    pub fn token(
+        &mut self,
+        host: &str,
+        path_and_query: &str,
+        authorization: Option<&str>,
+        body: &[u8],
+        now: i64,
+    ) -> Result<Value, Refusal> {
+        let question = asked(host, path_and_query, Resource::Token)?;
+        let mut form: Form = form_urlencoded::parse(body).into_owned().collect();
+        if let Some((name, secret)) = authorization.and_then(basic) {
+            form.insert("client_id".to_owned(), name);
+            form.insert("client_secret".to_owned(), secret);
+        }
+        let grant = required(&form, "grant_type")?;
+        let client = client_of(&form)?;
+        authenticate(client, form.get("client_secret").map(String::as_str))?;
+        match grant {
+            "authorization_code" => self.redeem(&question, client, &form, now),
+            "client_credentials" => self.client_credentials(&question, client, &form, now),
+            "refresh_token" => self.refresh(&question, client, &form, now),
+            _ => Err(Refusal::new(
+                400,
+                "unsupported_grant_type",
+                70003,
+                format!("The app requested an unsupported grant type '{grant}'."),
+            )),
+        }
+    }
+
+    fn client_credentials(
+        &self,
+        question: &Question,
+        client: &Client,
+        form: &Form,
+        now: i64,
+    ) -> Result<Value, Refusal> {
+        if client.secret.is_none() {
+            let description = "A public client cannot use the client credentials flow.";
+            return Err(Refusal::new(401, "unauthorized_client", 700_025, description));
+        }
+        let scope = form.get("scope").map_or("", String::as_str);
+        if question.version == Version::V2 && !scope.ends_with("/.default") {
+            let description = format!(
+                "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).",
+            );
+            return Err(Refusal::new(400, "invalid_scope", 1_002_012, description));
+        }
+        let api = wanted(question, form)?.api.ok_or_else(|| invalid_resource(scope))?;
+        let request =
+            TokenRequest { roles: vec![api.role.to_owned()], ..access(&question.authority, api, client.app_id) };
+        let minted = self.mint(&request, now).map_err(|error| server_error(&error))?;
+        Ok(answer(question, minted.access_token, Some(api), now))
+    }
+
+    fn redeem(&mut self, question: &Question, client: &Client, form: &Form, now: i64) -> Result<Value, Refusal> {
+        let name = required(form, "code")?;
+        // Taken out first: a code is good for one attempt, right or wrong.
+        let code = self.codes.remove(name).ok_or_else(|| {
+            invalid_grant(
+                54005,
+                "OAuth2 Authorization code was already redeemed or never issued, please retry with a new valid code.",
+            )
+        })?;
+        if code.client != client.app_id {
+            return Err(invalid_grant(700_005, "Provided Authorization Code is intended to use against other client."));
+        }
+        if code.expires < now {
+            return Err(invalid_grant(70008, "The provided authorization code or refresh token has expired."));
+        }
+        if form.get("redirect_uri") != Some(&code.redirect_uri) {
+            return Err(invalid_grant(
+                500_112,
+                "The reply address does not match the reply address provided when requesting Authorization code.",
+            ));
+        }
+        match (&code.challenge, form.get("code_verifier")) {
+            (None, _) => {}
+            (Some(_), None) => return Err(missing("code_verifier")),
+            (Some(challenge), Some(verifier)) => {
+                let digest = digest::digest(&digest::SHA256, verifier.as_bytes());
+                if URL_SAFE_NO_PAD.encode(digest) != *challenge {
+                    return Err(invalid_grant(
+                        501_481,
+                        "The Code_Verifier does not match the code_challenge supplied in the authorization request.",
+                    ));
+                }
+            }
+        }
+        self.answer_user(question, client, &code.wanted, code.nonce.as_deref(), form, now)
+    }
+
+    fn refresh(&mut self, question: &Question, client: &Client, form: &Form, now: i64) -> Result<Value, Refusal> {
+        let name = required(form, "refresh_token")?;
+        let token = self.refresh_tokens.get(name).cloned().filter(|token| token.client == client.app_id);
+        let Some(token) = token else {
+            return Err(invalid_grant(9_002_313, "Invalid request. Request is malformed or invalid."));
+        };
+        // A refresh token of Entra is good for any API, so the scope of this request counts.
+        let asks_api = form.contains_key("scope") || form.contains_key("resource");
+        let wanted = if asks_api { wanted(question, form)? } else { token.wanted };
+        self.answer_user(question, client, &wanted, None, form, now)
+    }
+
+    fn answer_user(
+        &mut self,
+        question: &Question,
+        client: &Client,
+        wanted: &Wanted,
+        nonce: Option<&str>,
+        form: &Form,
+        now: i64,
+    ) -> Result<Value, Refusal> {
+        let authority = &question.authority;
+        let request = match wanted.api {
+            Some(api) => {
+                TokenRequest { scopes: Some(Some(api.scope.to_owned())), ..access(authority, api, client.app_id) }
+            }
+            // Without an API, Entra gives a token for Graph, which is nobody else's business.
+            None => TokenRequest {
+                audience: Some("00000003-0000-0000-c000-000000000000".to_owned()),
+                client: Some(client.app_id.to_owned()),
+                scopes: Some(Some(wanted.scope.clone())),
+                ..TokenRequest::of(authority)
+            },
+        };
+        let minted = self.mint(&request, now).map_err(|error| server_error(&error))?;
+        let mut answer = answer(question, minted.access_token, wanted.api, now);
+        answer["scope"] = json!(wanted.scope);
+        if wanted.openid {
+            let id_token = token::id_token(&self.publication, authority, question.version, client.app_id, nonce, now)
+                .map_err(|error| server_error(&error))?;
+            answer["id_token"] = json!(id_token.access_token);
+        }
+        if wanted.offline_access || question.version == Version::V1 {
+            let name = format!("1.{}", opaque());
+            let app_id = Client::named(client.app_id).map_or("", |client| client.app_id);
+            self.refresh_tokens.insert(name.clone(), RefreshToken { client: app_id, wanted: wanted.clone() });
+            answer["refresh_token"] = json!(name);
+        }
+        if form.get("client_info").is_some_and(|value| value == "1") {
+            let info = json!({"uid": USER, "utid": authority.tenant()});
+            answer["client_info"] = json!(URL_SAFE_NO_PAD.encode(info.to_string()));
+        }
+        Ok(answer)
+    }
+}
+
+fn asked(host: &str, path_and_query: &str, resource: Resource) -> Result<Question, Refusal> {
+    Question::of_url(host, path_and_query)
+        .filter(|question| question.resource == resource)
+        .ok_or_else(Refusal::invalid_tenant)
+}
+
+/// The API's registration decides the version, whichever endpoint was called.
+fn access(authority: &Authority, api: &'static Api, client: &str) -> TokenRequest {
+    // B2C and the generic provider know the application ID only.
+    let version = match authority.kind() {
+        Kind::B2c | Kind::Oidc => Version::V2,
+        Kind::ExternalId | Kind::Workforce => api.version,
+    };
+    TokenRequest {
+        version: Some(version),
+        audience: Some(api.audience(version).to_owned()),
+        client: Some(client.to_owned()),
+        ..TokenRequest::of(authority)
+    }
+}
+
+fn answer(question: &Question, access_token: String, api: Option<&Api>, now: i64) -> Value {
+    match question.version {
+        // v1 writes numbers as text.
+        Version::V1 => json!({
+            "token_type": "Bearer",
+            "expires_in": "3599",
+            "ext_expires_in": "3599",
+            "expires_on": (now + 3600).to_string(),
+            "not_before": (now - 300).to_string(),
+            "resource": api.map(|api| api.uri),
+            "access_token": access_token,
+        }),
+        Version::V2 => {
+            json!({"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "access_token": access_token})
+        }
+    }
+}
+
+fn wanted(question: &Question, form: &Form) -> Result<Wanted, Refusal> {
+    let scope = form.get("scope").cloned().unwrap_or_default();
+    let mut wanted = Wanted { api: None, openid: false, offline_access: false, scope: scope.clone() };
+    for item in scope.split_whitespace() {
+        wanted.openid |= item == "openid";
+        wanted.offline_access |= item == "offline_access";
+        if RESERVED_SCOPES.contains(&item) {
+            continue;
+        }
+        let (resource, permission) = item.rsplit_once('/').ok_or_else(|| invalid_scope(item))?;
+        let api = Api::named(resource).ok_or_else(|| invalid_resource(resource))?;
+        if permission != ".default" && permission != api.scope {
+            return Err(invalid_scope(item));
+        }
+        if wanted.api.is_some_and(|other| other.app_id != api.app_id) {
+            let description =
+                "Provided value for the input parameter scope is not valid because it contains more than one resource.";
+            return Err(Refusal::new(400, "invalid_request", 28000, description));
+        }
+        wanted.api = Some(api);
+    }
+    if let Some(resource) = form.get("resource").filter(|_| question.version == Version::V1) {
+        wanted.api = Some(Api::named(resource).ok_or_else(|| invalid_resource(resource))?);
+    }
+    Ok(wanted)
+}
+
+fn required<'a>(form: &'a Form, name: &str) -> Result<&'a str, Refusal> {
+    form.get(name).map(String::as_str).filter(|value| !value.is_empty()).ok_or_else(|| missing(name))
+}
+
+fn client_of(form: &Form) -> Result<&'static Client, Refusal> {
+    let app_id = required(form, "client_id")?;
+    Client::named(app_id).ok_or_else(|| {
+        let description = format!("Application with identifier '{app_id}' was not found in the directory.");
+        Refusal::new(400, "unauthorized_client", 700_016, description)
+    })
+}
+
+fn authenticate(client: &Client, secret: Option<&str>) -> Result<(), Refusal> {
+    let refuse = |code, description| Err(Refusal::new(401, "invalid_client", code, description));
+    match (client.secret, secret) {
+        (None, None) => Ok(()),
+        (None, Some(_)) => {
+            refuse(700_025, "Client is public so neither 'client_assertion' nor 'client_secret' should be presented.")
+        }
+        (Some(_), None) => refuse(
+            7_000_218,
+            "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+        ),
+        // Both are public, so the comparison need not be constant in time.
+        (Some(known), Some(secret)) if known == secret => Ok(()),
+        (Some(_), Some(_)) => refuse(
+            7_000_215,
+            "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID.",
+        ),
+    }
+}
+
+/// HTTP Basic with both parts form-encoded (RFC 6749 section 2.3.1).
+fn basic(authorization: &str) -> Option<(String, String)> {
+    let (scheme, credentials) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("basic").then_some(())?;
+    let credentials = String::from_utf8(STANDARD.decode(credentials.trim()).ok()?).ok()?;
+    let (name, secret) = credentials.split_once(':')?;
+    let decode = |part: &str| form_urlencoded::parse(part.as_bytes()).next().map(|(part, _)| part.into_owned());
+    Some((decode(name)?, decode(secret)?))
+}
+
+fn missing(name: &str) -> Refusal {
+    let description = format!("The request body must contain the following parameter: '{name}'.");
+    Refusal::new(400, "invalid_request", 900_144, description)
+}
+
+fn invalid_grant(code: u32, description: &str) -> Refusal {
+    Refusal::new(400, "invalid_grant", code, description)
+}
+
+fn invalid_resource(resource: &str) -> Refusal {
+    let description = format!("The resource principal named {resource} was not found in the tenant.");
+    Refusal::new(400, "invalid_resource", 500_011, description)
+}
+
+fn invalid_scope(scope: &str) -> Refusal {
+    let description =
+        format!("The provided value for the input parameter 'scope' is not valid. The scope {scope} is not valid.");
+    Refusal::new(400, "invalid_scope", 70011, description)
+}
+
+fn server_error(error: &MintError) -> Refusal {
+    Refusal::new(500, "server_error", 90033, error.to_string())
+}

@@ -1,0 +1,135 @@
+//! The authorization and token endpoints.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use mock_entra::{Directory, Refusal};
+use ring::digest;
+use serde_json::{Value, json};
+
+const NOW: i64 = 1_800_000_000;
+const LOGIN: &str = "login.microsoftonline.com";
+const V2: &str = "/8d7f1c2a-5b3e-4f60-9a71-2c4d6e8f0a1b/oauth2/v2.0";
+const DAEMON: &str = "client_id=aaaaaaaa-0000-4000-8000-000000000001&client_secret=worthless-secret";
+const PUBLIC: &str = "client_id=bbbbbbbb-0000-4000-8000-000000000002";
+const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters-0";
+
+fn token(directory: &mut Directory, form: &str) -> Result<Value, Refusal> {
+    directory.token(LOGIN, &format!("{V2}/token"), None, form.as_bytes(), NOW)
+}
+
+fn claims(answer: &Value, member: &str) -> Value {
+    let payload = answer[member].as_str().unwrap().split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}
+
+/// Signs in for a code bound to `VERIFIER`.
+fn code(directory: &mut Directory) -> String {
+    let challenge = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, VERIFIER.as_bytes()));
+    let query = format!(
+        "{PUBLIC}&response_type=code&redirect_uri=http%3A%2F%2Flocalhost%2F&state=s%26t&nonce=n\
+         &scope=openid+offline_access+api%3A%2F%2Forders%2FOrders.Read&code_challenge={challenge}&code_challenge_method=S256",
+    );
+    let location = directory.authorize(LOGIN, &format!("{V2}/authorize?{query}"), NOW).unwrap();
+    let (code, state) = location.strip_prefix("http://localhost/?code=").unwrap().split_once('&').unwrap();
+    assert_eq!(state, "state=s%26t");
+    code.to_owned()
+}
+
+fn redeem(directory: &mut Directory, code: &str, rest: &str) -> Result<Value, Refusal> {
+    let form =
+        format!("{PUBLIC}&grant_type=authorization_code&redirect_uri=http%3A%2F%2Flocalhost%2F&code={code}{rest}");
+    token(directory, &form)
+}
+
+#[test]
+fn a_daemon_gets_its_roles() {
+    let form = format!("{DAEMON}&grant_type=client_credentials&scope=api://orders/.default");
+    let answer = token(&mut Directory::new(), &form).unwrap();
+    let claims = claims(&answer, "access_token");
+    assert_eq!((&claims["roles"], &claims["idtyp"]), (&json!(["Orders.Read.All"]), &json!("app")));
+    assert_eq!((&claims["ver"], &claims["azpacr"]), (&json!("2.0"), &json!("1")));
+    assert_eq!(answer["expires_in"], 3599);
+}
+
+#[test]
+fn the_api_decides_the_version_and_not_the_endpoint() {
+    let form = format!("{DAEMON}&grant_type=client_credentials&scope=api://legacy/.default");
+    let answer = token(&mut Directory::new(), &form).unwrap();
+    assert_eq!(claims(&answer, "access_token")["ver"], "1.0");
+
+    let form = format!("{DAEMON}&grant_type=client_credentials&resource=api://orders");
+    let path = "/contoso.onmicrosoft.com/oauth2/token";
+    let answer = Directory::new().token(LOGIN, path, None, form.as_bytes(), NOW).unwrap();
+    assert_eq!(claims(&answer, "access_token")["ver"], "2.0");
+    assert_eq!(answer["expires_on"], (NOW + 3600).to_string());
+}
+
+#[test]
+fn the_secret_may_come_as_http_basic() {
+    let basic = format!("Basic {}", STANDARD.encode("aaaaaaaa-0000-4000-8000-000000000001:worthless-secret"));
+    let form = b"grant_type=client_credentials&scope=api://orders/.default";
+    assert!(Directory::new().token(LOGIN, &format!("{V2}/token"), Some(&basic), form, NOW).is_ok());
+}
+
+#[test]
+fn a_code_with_its_verifier_gives_tokens_once() {
+    let mut directory = Directory::new();
+    let code = code(&mut directory);
+    let verifier = format!("&code_verifier={VERIFIER}&client_info=1");
+    let answer = redeem(&mut directory, &code, &verifier).unwrap();
+    let access = claims(&answer, "access_token");
+    assert_eq!((&access["scp"], &access["azpacr"]), (&json!("Orders.Read"), &json!("0")));
+    let id = claims(&answer, "id_token");
+    assert_eq!((&id["nonce"], &id["aud"]), (&json!("n"), &json!("bbbbbbbb-0000-4000-8000-000000000002")));
+    assert!(answer["client_info"].is_string());
+
+    let again = redeem(&mut directory, &code, &verifier).unwrap_err();
+    assert_eq!((again.error, again.code), ("invalid_grant", 54005));
+
+    let refresh =
+        format!("{PUBLIC}&grant_type=refresh_token&refresh_token={}", answer["refresh_token"].as_str().unwrap());
+    assert_eq!(claims(&token(&mut directory, &refresh).unwrap(), "access_token")["scp"], "Orders.Read");
+}
+
+#[test]
+fn a_code_without_its_verifier_gives_nothing() {
+    for (rest, code_of_refusal) in [("&code_verifier=another", 501_481), ("", 900_144)] {
+        let mut directory = Directory::new();
+        let code = code(&mut directory);
+        assert_eq!(redeem(&mut directory, &code, rest).unwrap_err().code, code_of_refusal);
+        let verifier = format!("&code_verifier={VERIFIER}");
+        assert!(redeem(&mut directory, &code, &verifier).is_err(), "one attempt only");
+    }
+}
+
+#[test]
+fn refusals_carry_the_codes_of_entra() {
+    let client = "client_id=aaaaaaaa-0000-4000-8000-000000000001";
+    let scope = "scope=api://orders/.default";
+    let grant = "grant_type=client_credentials";
+    for (form, status, error, code) in [
+        (format!("{grant}&{client}&client_secret=wrong&{scope}"), 401, "invalid_client", 7_000_215),
+        (format!("{grant}&{client}&{scope}"), 401, "invalid_client", 7_000_218),
+        (format!("{grant}&client_id=unknown&{scope}"), 400, "unauthorized_client", 700_016),
+        (format!("{grant}&{PUBLIC}&{scope}"), 401, "unauthorized_client", 700_025),
+        (format!("{grant}&{DAEMON}&scope=api://orders/Orders.Read"), 400, "invalid_scope", 1_002_012),
+        (format!("{grant}&{DAEMON}&scope=api://none/.default"), 400, "invalid_resource", 500_011),
+        (format!("grant_type=password&{DAEMON}"), 400, "unsupported_grant_type", 70003),
+        (DAEMON.to_owned(), 400, "invalid_request", 900_144),
+    ] {
+        let refusal = token(&mut Directory::new(), &form).unwrap_err();
+        assert_eq!((refusal.status, refusal.error, refusal.code), (status, error, code), "{form}");
+    }
+}
+
+#[test]
+fn a_refusal_is_shaped_as_entras() {
+    let body = token(&mut Directory::new(), DAEMON).unwrap_err().body(NOW);
+    let members: Vec<&String> = body.as_object().unwrap().keys().collect();
+    assert_eq!(
+        members,
+        ["correlation_id", "error", "error_codes", "error_description", "error_uri", "timestamp", "trace_id"]
+    );
+    assert!(body["error_description"].as_str().unwrap().starts_with("AADSTS900144: "));
+    assert_eq!((&body["timestamp"], &body["error_codes"]), (&json!("2027-01-15 08:00:00Z"), &json!([900_144])));
+}
