@@ -1,0 +1,222 @@
+//! From a refusal to what the client gets: one exhaustive table (RFC 6750 section 3).
+
+use serde_json::{Map, Value};
+
+use crate::judge::refusal::{Reason, Refusal};
+use crate::policy::{Detail, Responses};
+
+/// A complete answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers, names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body, JSON.
+    pub body: String,
+}
+
+/// What kind of answer a reason has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    /// 400: the request cannot be read.
+    InvalidRequest,
+    /// 401: the token is not good.
+    InvalidToken,
+    /// 401 without an error: there were no credentials (RFC 6750 section 3.1).
+    NoCredentials,
+    /// 503: the gate lacks something; the token may be good.
+    Unavailable,
+}
+
+impl Class {
+    fn of(reason: Reason) -> Self {
+        match reason {
+            Reason::TokenMissing => Self::NoCredentials,
+            Reason::RequestMalformed => Self::InvalidRequest,
+            Reason::KeysUnavailable => Self::Unavailable,
+            Reason::AlgorithmNotAllowed
+            | Reason::AudienceNotAllowed
+            | Reason::ClaimMissing
+            | Reason::ClaimNotAllowed
+            | Reason::ClientNotAllowed
+            | Reason::IssuerNotAllowed
+            | Reason::KeyNotAllowed
+            | Reason::KeyUnknown
+            | Reason::SignatureInvalid
+            | Reason::TenantNotAllowed
+            | Reason::TokenExpired
+            | Reason::TokenLifetimeTooLong
+            | Reason::TokenMalformed
+            | Reason::TokenNotYetValid
+            | Reason::TokenRevoked
+            | Reason::TokenTypeNotAllowed
+            | Reason::TokenVersionNotAllowed => Self::InvalidToken,
+        }
+    }
+
+    fn status(self, responses: &Responses) -> u16 {
+        match self {
+            Self::InvalidRequest => 400,
+            Self::InvalidToken | Self::NoCredentials => responses.unauthorized_status,
+            Self::Unavailable => 503,
+        }
+    }
+
+    fn error(self) -> Option<&'static str> {
+        match self {
+            Self::InvalidRequest => Some("invalid_request"),
+            Self::InvalidToken => Some("invalid_token"),
+            Self::NoCredentials | Self::Unavailable => None,
+        }
+    }
+}
+
+/// Answers a refused request.
+#[must_use]
+pub fn answer(refusal: &Refusal, responses: &Responses) -> Answer {
+    let class = Class::of(refusal.reason());
+    let sentence = responses.message.clone().unwrap_or_else(|| refusal.sentence());
+    let sentence = match responses.detail {
+        Detail::None => None,
+        Detail::Reason | Detail::Full => Some(plain(&sentence)),
+    };
+    let mut headers = vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())];
+    match class {
+        Class::InvalidRequest | Class::InvalidToken | Class::NoCredentials => {
+            headers.push(("www-authenticate", challenge(class, sentence.as_deref(), responses)));
+        }
+        Class::Unavailable => {}
+    }
+    if let Refusal::KeysUnavailable { retry_after, .. } = refusal {
+        headers.push(("retry-after", (*retry_after).max(1).to_string()));
+    }
+    Answer { status: class.status(responses), headers, body: body(refusal, class, sentence, responses) }
+}
+
+fn challenge(class: Class, sentence: Option<&str>, responses: &Responses) -> String {
+    let mut challenge = format!("Bearer realm=\"{}\"", responses.realm);
+    if let Some(error) = class.error() {
+        challenge.push_str(&format!(", error=\"{error}\""));
+        if let Some(sentence) = sentence {
+            challenge.push_str(&format!(", error_description=\"{sentence}\""));
+        }
+    }
+    challenge
+}
+
+fn body(refusal: &Refusal, class: Class, sentence: Option<String>, responses: &Responses) -> String {
+    let mut members = Map::new();
+    if let Some(error) = class.error() {
+        members.insert("error".to_owned(), error.into());
+    }
+    if let Some(sentence) = sentence {
+        members.insert("error_description".to_owned(), sentence.into());
+        members.insert("reason".to_owned(), refusal.reason().code().into());
+    }
+    if responses.detail == Detail::Full {
+        members.insert("detail".to_owned(), plain(&refusal.detail()).into());
+    }
+    Value::Object(members).to_string()
+}
+
+/// What RFC 6750 section 3 lets an `error_description` hold: printable ASCII without quotation marks and backslashes.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|character| match character {
+            '"' => '\'',
+            '\\' => '/',
+            ' '..='~' => character,
+            _ => '?',
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::refusal::{IssuerFault, IssuerHint, RequestFault};
+
+    fn responses(detail: Detail) -> Responses {
+        Responses { unauthorized_status: 401, message: None, detail, realm: "orders".into() }
+    }
+
+    fn header(answer: &Answer, name: &str) -> Option<String> {
+        answer.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+    }
+
+    fn wrong_issuer() -> Refusal {
+        Refusal::IssuerNotAllowed(IssuerFault {
+            found: "https://evil.example/\"\r\nx: \u{e9}".into(),
+            expected: vec!["https://good.example/".into()],
+            kinds: vec![],
+            hint: IssuerHint::Unknown,
+        })
+    }
+
+    #[test]
+    fn a_bad_token_is_challenged_with_its_reason() {
+        let answer = answer(&wrong_issuer(), &responses(Detail::Reason));
+        assert_eq!(answer.status, 401);
+        assert_eq!(
+            header(&answer, "www-authenticate").unwrap(),
+            "Bearer realm=\"orders\", error=\"invalid_token\", error_description=\"The token's issuer is not accepted here.\""
+        );
+        assert_eq!(header(&answer, "cache-control").as_deref(), Some("no-store"));
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(body["error"], "invalid_token");
+        assert_eq!(body["reason"], "issuer_not_allowed");
+        assert!(body.get("detail").is_none());
+    }
+
+    #[test]
+    fn without_credentials_no_error_is_named() {
+        let answer = answer(&Refusal::TokenMissing, &responses(Detail::Reason));
+        assert_eq!(
+            (answer.status, header(&answer, "www-authenticate").as_deref()),
+            (401, Some("Bearer realm=\"orders\""))
+        );
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!((body.get("error"), &body["reason"]), (None, &Value::from("token_missing")));
+    }
+
+    #[test]
+    fn what_the_gate_lacks_is_503_and_no_challenge() {
+        let refusal = Refusal::KeysUnavailable { document: "d".into(), retry_after: 0 };
+        let answer = answer(&refusal, &responses(Detail::Reason));
+        assert_eq!(answer.status, 503);
+        assert_eq!(header(&answer, "www-authenticate"), None);
+        assert_eq!(header(&answer, "retry-after").as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn detail_none_sends_the_error_alone_and_full_what_was_found() {
+        let none = answer(&wrong_issuer(), &responses(Detail::None));
+        assert_eq!(none.body, r#"{"error":"invalid_token"}"#);
+        assert_eq!(
+            header(&none, "www-authenticate").as_deref(),
+            Some("Bearer realm=\"orders\", error=\"invalid_token\"")
+        );
+        let full = answer(&wrong_issuer(), &responses(Detail::Full));
+        let body: Value = serde_json::from_str(&full.body).unwrap();
+        let detail = body["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("https://good.example/") && detail.contains("https://evil.example/'??x: ?"),
+            "{detail}"
+        );
+    }
+
+    #[test]
+    fn status_and_message_can_be_the_operators() {
+        let custom = Responses {
+            unauthorized_status: 403,
+            message: Some("Ask the API team.".into()),
+            ..responses(Detail::Reason)
+        };
+        let refused = answer(&wrong_issuer(), &custom);
+        assert_eq!(refused.status, 403);
+        assert!(refused.body.contains("Ask the API team."));
+        let malformed = answer(&Refusal::RequestMalformed(RequestFault::EmptyCredential), &custom);
+        assert_eq!(malformed.status, 400);
+    }
+}

@@ -1,0 +1,66 @@
+//! `forward`: what the upstream is told.
+
+use super::node::Node;
+use crate::policy::forward::{Authorization, ClaimHeader, ClaimPath, Forward, spellings};
+
+pub(super) const MEMBERS: [&str; 3] = ["authorization", "claim_headers", "payload_header"];
+pub(super) const CLAIM_HEADER_MEMBERS: [&str; 2] = ["claim", "header"];
+
+/// Headers that mean something to HTTP, Envoy or this filter, and cannot carry claims.
+const RESERVED: [&str; 12] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+pub(super) fn compile(node: &Node<'_>) -> Option<Forward> {
+    let members = node.object(&MEMBERS, &[])?;
+    let authorization = members.get("authorization").map_or(Some(Authorization::Keep), |node| {
+        node.choice(&[("keep", Authorization::Keep), ("remove", Authorization::Remove)])
+    });
+    let payload_header = members.get("payload_header").map(|node| header(&node));
+    let claim_headers = members.get("claim_headers").map_or(Some(Vec::new()), |node| {
+        node.list(|node| {
+            let members = node.object(&CLAIM_HEADER_MEMBERS, &[])?;
+            let header = members.required("header").and_then(|node| header(&node));
+            let claim = members.required("claim").and_then(|node| match ClaimPath::parse(node.text()?) {
+                Some(claim) => Some(claim),
+                None => node.mistake("a claim's name, or a dotted path to one"),
+            });
+            Some(ClaimHeader { header: header?, claim: claim? })
+        })
+    });
+    let payload_header = match payload_header {
+        Some(header) => Some(header?),
+        None => None,
+    };
+    let claim_headers = claim_headers?;
+    let mut names: Vec<&String> =
+        payload_header.iter().chain(claim_headers.iter().map(|claim| &claim.header)).collect();
+    let owned_headers = names.iter().flat_map(|name| spellings(name)).collect();
+    names.sort();
+    if names.windows(2).any(|pair| pair.first() == pair.last()) {
+        return node.mistake_of("one header for two things", "a header of its own for each claim and the payload");
+    }
+    Some(Forward { authorization: authorization?, payload_header, claim_headers, owned_headers })
+}
+
+fn header(node: &Node<'_>) -> Option<String> {
+    let name = node.text()?.to_ascii_lowercase();
+    let token = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if token && !RESERVED.contains(&name.as_str()) && !name.starts_with("x-envoy-") && !name.starts_with("x-forwarded-")
+    {
+        Some(name)
+    } else {
+        node.mistake("a header name that nothing else uses, such as x-entra-oid")
+    }
+}

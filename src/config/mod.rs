@@ -1,0 +1,118 @@
+//! From a plugin configuration to a [`Policy`], once, with all mistakes told together.
+//!
+//! The document arrives as JSON text (`StringValue`) or as a serialized `google.protobuf.Struct`; both are the same.
+
+mod forward;
+mod node;
+mod provider;
+mod responses;
+mod revocation;
+mod rules;
+mod structure;
+
+use std::cell::RefCell;
+
+use serde_json::Value;
+
+pub use self::node::Mistake;
+use self::node::Node;
+use crate::jose::json;
+use crate::policy::Policy;
+use crate::policy::provider::Providers;
+
+/// Members of the contract that this release does not implement: they are refused, never ignored.
+const NOT_YET: [&str; 5] =
+    ["authorization_server", "bypass_cors_preflight", "explain", "registration", "resource_metadata"];
+
+/// The members of the whole document, with their sub-documents, for the reference to be held against.
+#[must_use]
+pub fn members() -> Vec<(&'static str, &'static [&'static str])> {
+    vec![
+        ("", &MEMBERS),
+        ("providers.*", &provider::MEMBERS),
+        ("providers.*.upstream", &provider::UPSTREAM_MEMBERS),
+        ("providers.*.keys", &provider::KEYS_MEMBERS),
+        ("rules[]", &rules::MEMBERS),
+        ("rules[].match", &rules::MATCH_MEMBERS),
+        ("rules[].require", &rules::REQUIRE_MEMBERS),
+        ("forward", &forward::MEMBERS),
+        ("forward.claim_headers[]", &forward::CLAIM_HEADER_MEMBERS),
+        ("responses", &responses::MEMBERS),
+        ("revocation", &revocation::MEMBERS),
+        ("revocation.entries[]", &revocation::ENTRY_MEMBERS),
+    ]
+}
+
+const MEMBERS: [&str; 5] = ["forward", "providers", "responses", "revocation", "rules"];
+
+/// Compiles a plugin configuration.
+///
+/// # Errors
+/// Every mistake that was found; never none.
+pub fn compile(document: &[u8]) -> Result<Policy, Vec<Mistake>> {
+    let value = read(document).map_err(|mistake| vec![mistake])?;
+    let mistakes = RefCell::new(Vec::new());
+    let policy = compile_value(&Node::root(&value, &mistakes));
+    let mistakes = mistakes.into_inner();
+    match policy {
+        Some(policy) if mistakes.is_empty() => Ok(policy),
+        _ if mistakes.is_empty() => Err(vec![Mistake::new("", "an unusable configuration", "a complete one")]),
+        _ => Err(mistakes),
+    }
+}
+
+fn read(document: &[u8]) -> Result<Value, Mistake> {
+    let text = document.trim_ascii();
+    if text.is_empty() {
+        return Err(Mistake::new("", "no configuration", "at least `providers`"));
+    }
+    // No serialized Struct starts with a brace: as a tag that would be a group of field 15.
+    if text.starts_with(b"{") {
+        return match json::object(text) {
+            Ok(members) => Ok(Value::Object(members)),
+            Err(json::JsonFault::DuplicateMember) => {
+                Err(Mistake::new("", "a member name that appears twice", "unique member names"))
+            }
+            Err(json::JsonFault::NotAnObject | json::JsonFault::Syntax) => {
+                let position = serde_json::from_slice::<Value>(text).err();
+                let at = position
+                    .map_or(String::new(), |error| format!(" (line {}, column {})", error.line(), error.column()));
+                Err(Mistake::new("", &format!("text that is not JSON{at}"), "a JSON object"))
+            }
+        };
+    }
+    structure::read(document).ok_or_else(|| Mistake::new("", "neither JSON text nor a protobuf Struct", "one of them"))
+}
+
+fn compile_value(root: &Node<'_>) -> Option<Policy> {
+    let members = root.object(&MEMBERS, &NOT_YET)?;
+    let mut documents = provider::Documents::default();
+    let providers = members.required("providers").and_then(|node| provider::compile_all(&node, &mut documents));
+    let names: Option<Vec<String>> =
+        providers.as_ref().map(|providers| providers.iter().map(|provider| provider.name.clone()).collect());
+    let rules = match members.get("rules") {
+        Some(node) => rules::compile(&node, names.as_deref()),
+        None => Some(crate::policy::rules::Rules::default()),
+    };
+    let forward = match members.get("forward") {
+        Some(node) => forward::compile(&node),
+        None => Some(crate::policy::forward::Forward::default()),
+    };
+    let responses = responses::compile(members.get("responses").as_ref());
+    let revocation = match members.get("revocation") {
+        Some(node) => Some(revocation::compile(&node)?),
+        None => None,
+    };
+    Some(Policy {
+        providers: Providers::new(providers?),
+        rules: rules?,
+        forward: forward?,
+        responses: responses?,
+        revocation,
+        documents: documents.fetched,
+        inline_keys: documents.inline,
+    })
+}
+
+#[cfg(test)]
+mod tests;

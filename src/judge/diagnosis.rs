@@ -1,0 +1,283 @@
+//! From a cause to what a developer must change, in a sentence; and to the fuller line for the operator.
+//!
+//! The sentence names kinds of mistakes and their fix, nothing of the token and nothing of the configuration but kinds.
+//! The operator's line has what was found and what was expected.
+
+use super::refusal::{AudienceHint, IssuerHint, KeyFault, Refusal, RequestFault, TokenFault, TypeFault};
+use crate::entra::issuer::tenant_in;
+use crate::entra::{PERSONAL_ACCOUNTS, TokenVersion};
+use crate::jose::compact::{Malformed, Segment};
+use crate::policy::provider::Kind;
+
+impl Refusal {
+    /// What a developer must change.
+    #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one exhaustive table from cause to sentence")]
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::AlgorithmNotAllowed { .. } => {
+                "The token's alg is not accepted here. Send the access token as Entra issued it.".into()
+            }
+            Self::AudienceNotAllowed { hint, .. } => match hint {
+                AudienceHint::Form => {
+                    "The token's aud is this API's in another form: v1 tokens carry the App ID URI (api://...), v2 tokens \
+                     the application ID. Configure both forms as audiences, or request the scope of the configured one."
+                        .into()
+                }
+                AudienceHint::Graph => {
+                    "The token was issued for Microsoft Graph or Azure Resource Manager and cannot be used here. Request \
+                     a scope of this API: api://<application ID>/<scope>."
+                        .into()
+                }
+                AudienceHint::IdToken => {
+                    "This looks like an ID token: its aud is the client. Send the access token instead.".into()
+                }
+                AudienceHint::Other => {
+                    "The token was issued for another API. Request a scope of this API: api://<application ID>/<scope>."
+                        .into()
+                }
+            },
+            Self::ClaimMissing { claim } => format!("The token has no {claim} claim, which is required here."),
+            Self::ClaimNotAllowed { claim, .. } => format!("The token's {claim} claim has a value that is not accepted here."),
+            Self::ClientNotAllowed { .. } => {
+                "The token was issued to a client application that may not call this API. Have its application ID added to \
+                 client_applications."
+                    .into()
+            }
+            Self::IssuerNotAllowed(fault) => match &fault.hint {
+                IssuerHint::B2c => format!(
+                    "This is an Azure AD B2C token; this route accepts {}. Configure a provider of kind b2c for its tenant \
+                     and policy, or sign in where this route expects it.",
+                    accepted(&fault.kinds)
+                ),
+                IssuerHint::ExternalId => format!(
+                    "This is an External ID (CIAM) token, from ciamlogin.com; this route accepts {}. Configure a provider \
+                     of kind external_id for its tenant, or sign in where this route expects it.",
+                    accepted(&fault.kinds)
+                ),
+                IssuerHint::ExternalIdHost => {
+                    "This is an External ID (CIAM) token whose issuer is not on its tenant's ID host. The issuer must be \
+                     https://<tenant ID>.ciamlogin.com/<tenant ID>/v2.0."
+                        .into()
+                }
+                IssuerHint::Inconsistent { claim } => {
+                    format!("The token contradicts itself: its {claim} claim does not fit its issuer.")
+                }
+                IssuerHint::NotAsStated => "The token's issuer is not the one that the provider's metadata states.".into(),
+                IssuerHint::OtherRule { .. } => {
+                    "The token's issuer is accepted by this gateway, but not on this route.".into()
+                }
+                IssuerHint::OtherCloud { found } => format!(
+                    "The token comes from another Microsoft cloud ({}) than this route accepts. Sign in to the cloud of the \
+                     API's tenant.",
+                    found.name()
+                ),
+                IssuerHint::Spelling => {
+                    "The token's issuer differs from an accepted one only in spelling: a trailing slash, letter case or a \
+                     port. Issuers of v1 and B2C tokens end in a slash, those of v2 tokens do not."
+                        .into()
+                }
+                IssuerHint::Unknown => "The token's issuer is not accepted here.".into(),
+                IssuerHint::Unresolved => {
+                    "The token's issuer still holds a placeholder: it was not issued by Entra.".into()
+                }
+                IssuerHint::Workforce => format!(
+                    "This is a workforce token (Entra ID); this route accepts {}. Configure a provider of kind workforce \
+                     for its tenant, or sign in where this route expects it.",
+                    accepted(&fault.kinds)
+                ),
+            },
+            Self::KeyNotAllowed(fault) => match fault {
+                KeyFault::Algorithm { .. } => "The token's key does not fit the token's algorithm.".into(),
+                KeyFault::Cloud { .. } => "The token's key belongs to another Microsoft cloud.".into(),
+                KeyFault::Issuer { .. } => "The token's key may not sign for the token's issuer.".into(),
+            },
+            Self::KeyUnknown { .. } => {
+                "The token's key is not among the provider's keys. An application with claims mapping needs app_id in the \
+                 provider; B2C and External ID tokens need a provider of that kind; otherwise get a new token."
+                    .into()
+            }
+            Self::KeysUnavailable { .. } => {
+                "The gateway has no keys to check the token with: the identity provider has not answered. Try again; the \
+                 token may be good."
+                    .into()
+            }
+            Self::RequestMalformed(fault) => match fault {
+                RequestFault::CredentialCharacters => {
+                    "The Authorization header is not of the form Bearer <token>: it holds characters that no token has."
+                }
+                RequestFault::EmptyCredential => "The Authorization header says Bearer, but holds no token.",
+                RequestFault::Path => "The path holds so many encodings that it cannot be read safely.",
+                RequestFault::SeveralCredentials => "The request carries several credentials. Send one access token.",
+            }
+            .into(),
+            Self::SignatureInvalid { .. } => {
+                "The token's signature is not valid: it was changed on the way, or not issued by this provider. A token for \
+                 Microsoft Graph cannot be verified by anybody else."
+                    .into()
+            }
+            Self::TenantNotAllowed { found, .. } if found == PERSONAL_ACCOUNTS => {
+                "The token is of a personal Microsoft account, which is not accepted here. Sign in with an account of the \
+                 organization."
+                    .into()
+            }
+            Self::TenantNotAllowed { .. } => {
+                "The token is of a tenant that is not accepted here. Sign in to the right tenant: use its ID in the \
+                 authority, not common."
+                    .into()
+            }
+            Self::TokenExpired { .. } => "The token has expired. Get a new one.".into(),
+            Self::TokenLifetimeTooLong { .. } => "The token lives longer than is accepted here.".into(),
+            Self::TokenMalformed(fault) => match fault {
+                TokenFault::ClaimType { claim, expected } => format!("The token's {claim} claim is not {expected}."),
+                TokenFault::ClaimSpellings { claim } => {
+                    format!("The token holds the {claim} claim in several spellings.")
+                }
+                TokenFault::Form(form) => form_sentence(*form).into(),
+            },
+            Self::TokenMissing => {
+                "No token was sent. Send an access token of this API as Authorization: Bearer <token>.".into()
+            }
+            Self::TokenNotYetValid { .. } => {
+                "The token is not valid yet. Check the clocks of the client and the gateway.".into()
+            }
+            Self::TokenRevoked { .. } => "The token has been revoked. Sign in again.".into(),
+            Self::TokenTypeNotAllowed(fault) => match fault {
+                TypeFault::IdToken => "This looks like an ID token. Send the access token instead.",
+                TypeFault::Nested => "The token holds another token. Send the access token itself.",
+                TypeFault::Typ(_) => "The token is of another kind than an access token (typ).",
+            }
+            .into(),
+            Self::TokenVersionNotAllowed { found: TokenVersion::V1, .. } => {
+                "This is a v1 token; this route accepts v2. Set api.requestedAccessTokenVersion to 2 in the manifest of the \
+                 API's registration (not the client's), or add 1 to token_versions."
+                    .into()
+            }
+            Self::TokenVersionNotAllowed { found: TokenVersion::V2, .. } => {
+                "This is a v2 token; this route accepts v1. Add 2 to token_versions, or set \
+                 api.requestedAccessTokenVersion to 1 in the manifest of the API's registration."
+                    .into()
+            }
+        }
+    }
+
+    /// What was found and what was expected, for the operator's log and for `detail: full`.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::AlgorithmNotAllowed { found, allowed } => {
+                let allowed: Vec<&str> = allowed.iter().map(|algorithm| algorithm.name()).collect();
+                format!("alg {found}, accepted [{}]", allowed.join(", "))
+            }
+            Self::AudienceNotAllowed { found, expected, .. } => {
+                format!("aud [{}], accepted [{}]", found.join(", "), expected.join(", "))
+            }
+            Self::ClaimMissing { claim } => format!("no {claim}"),
+            Self::ClaimNotAllowed { claim, found, expected } => format!("{claim} {found}, expected {expected}"),
+            Self::ClientNotAllowed { found, expected } => format!("client {found}, accepted [{}]", expected.join(", ")),
+            Self::IssuerNotAllowed(fault) => {
+                let hint = match &fault.hint {
+                    IssuerHint::B2c => "a B2C token".to_owned(),
+                    IssuerHint::ExternalId => match tenant_in(&fault.found) {
+                        Some(tenant) => {
+                            format!("an External ID token: kind external_id with tenant {tenant} accepts it")
+                        }
+                        None => "an External ID token".to_owned(),
+                    },
+                    IssuerHint::ExternalIdHost => {
+                        "an External ID token with another host than its tenant ID's".to_owned()
+                    }
+                    IssuerHint::Inconsistent { claim } => format!("{claim} contradicts iss"),
+                    IssuerHint::NotAsStated => "metadata states another issuer".to_owned(),
+                    IssuerHint::OtherRule { provider } => {
+                        format!("of provider {provider}, which this rule does not accept")
+                    }
+                    IssuerHint::OtherCloud { found } => format!("of cloud {}", found.name()),
+                    IssuerHint::Spelling => "differs only in spelling".to_owned(),
+                    IssuerHint::Unknown => "of no known kind".to_owned(),
+                    IssuerHint::Unresolved => "an unresolved template".to_owned(),
+                    IssuerHint::Workforce => "a workforce token".to_owned(),
+                };
+                format!("iss {} ({hint}), accepted [{}]", fault.found, fault.expected.join(", "))
+            }
+            Self::KeyNotAllowed(fault) => match fault {
+                KeyFault::Algorithm { kid } => format!("key {kid} is for another algorithm"),
+                KeyFault::Cloud { kid, found, expected } => format!("key {kid} of cloud {found}, expected {expected}"),
+                KeyFault::Issuer { kid, bound_to, found } => format!("key {kid} may sign for {bound_to}, iss {found}"),
+            },
+            Self::KeyUnknown { kid, document, keys, age } => {
+                let age = age.map_or("inline".to_owned(), |age| format!("{age} s old"));
+                format!("kid {kid} is not among the {keys} keys of {document} ({age})")
+            }
+            Self::KeysUnavailable { document, retry_after } => {
+                format!("no keys from {document}, next attempt in {retry_after} s")
+            }
+            Self::RequestMalformed(fault) => match fault {
+                RequestFault::CredentialCharacters => "characters outside b64token",
+                RequestFault::EmptyCredential => "no credential after Bearer",
+                RequestFault::Path => "ambiguous path",
+                RequestFault::SeveralCredentials => "several credentials",
+            }
+            .into(),
+            Self::SignatureInvalid { kid } => format!("not a signature of key {kid}"),
+            Self::TenantNotAllowed { found, allowed } => {
+                let allowed = if allowed.is_empty() { "any organization".to_owned() } else { allowed.join(", ") };
+                format!("tenant {found}, accepted [{allowed}]")
+            }
+            Self::TokenExpired { expires, now, skew } => {
+                format!("exp {expires}, {} s ago, skew {skew} s", now.saturating_sub(*expires))
+            }
+            Self::TokenLifetimeTooLong { lifetime, longest } => format!("exp - iat {lifetime} s, accepted {longest} s"),
+            Self::TokenMalformed(TokenFault::Form(form)) => format!("{form:?}"),
+            Self::TokenMalformed(TokenFault::ClaimType { claim, expected }) => format!("{claim} is not {expected}"),
+            Self::TokenMalformed(TokenFault::ClaimSpellings { claim }) => format!("several spellings of {claim}"),
+            Self::TokenMissing => "no bearer token".into(),
+            Self::TokenNotYetValid { not_before, now, skew } => {
+                format!("nbf {not_before}, in {} s, skew {skew} s", not_before.saturating_sub(*now))
+            }
+            Self::TokenRevoked { subject } => format!("by {subject}"),
+            Self::TokenTypeNotAllowed(fault) => match fault {
+                TypeFault::IdToken => "the marks of an ID token".into(),
+                TypeFault::Nested => "cty of a nested token".into(),
+                TypeFault::Typ(typ) => format!("typ {typ}"),
+            },
+            Self::TokenVersionNotAllowed { found, provider } => {
+                format!("version {}, provider {provider} accepts the other", found.number())
+            }
+        }
+    }
+}
+
+fn accepted(kinds: &[Kind]) -> String {
+    let names: Vec<&str> = kinds
+        .iter()
+        .map(|kind| match kind {
+            Kind::B2c => "Azure AD B2C tokens",
+            Kind::ExternalId => "External ID tokens",
+            Kind::Oidc => "tokens of another OpenID provider",
+            Kind::Workforce => "workforce tokens (Entra ID)",
+        })
+        .collect();
+    if names.is_empty() { "no tokens at all".to_owned() } else { names.join(" and ") }
+}
+
+fn form_sentence(form: Malformed) -> &'static str {
+    match form {
+        Malformed::Base64(Segment::Header | Segment::Payload | Segment::Signature) => {
+            "The token is damaged: a part of it is not base64url. Send it as it was issued."
+        }
+        Malformed::Critical => "The token's header demands extensions (crit) that are not supported.",
+        Malformed::Encrypted => "The token is encrypted, and no key for it is configured.",
+        Malformed::Json(Segment::Header | Segment::Payload | Segment::Signature, _) => {
+            "The token is damaged: a part of it is not a JSON object with unique members."
+        }
+        Malformed::KeyId => "The token's header has no usable kid.",
+        Malformed::Member(_) => "The token's header lacks a member or has one of the wrong type.",
+        Malformed::Segments => {
+            "The credential is not a JWT: it must have three parts. An opaque token cannot be checked."
+        }
+        Malformed::TooLong => "The token is too long.",
+        Malformed::UnencodedPayload => "The token's payload is not encoded (b64), which is not supported.",
+        Malformed::Unsigned => "The token has no signature.",
+    }
+}

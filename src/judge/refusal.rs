@@ -1,0 +1,352 @@
+//! Every cause for which a request is refused, with its facts, and the stable code of each.
+
+use crate::entra::TokenVersion;
+use crate::entra::cloud::Instance;
+use crate::jose::algorithm::Algorithm;
+use crate::jose::compact::Malformed;
+use crate::policy::provider::Kind;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident => $code:literal,)*) => {
+        /// The stable word for a cause: in the body, the metric, the log line and the filter state.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[$doc])* $variant,)* }
+
+        impl Reason {
+            /// All reasons.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word itself.
+            #[must_use]
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The token's algorithm is not configured.
+    AlgorithmNotAllowed => "algorithm_not_allowed",
+    /// The token is for another API.
+    AudienceNotAllowed => "audience_not_allowed",
+    /// A claim that is needed is missing.
+    ClaimMissing => "claim_missing",
+    /// A claim has a value that is not accepted.
+    ClaimNotAllowed => "claim_not_allowed",
+    /// The token was issued to a client that is not configured.
+    ClientNotAllowed => "client_not_allowed",
+    /// The issuer is not configured.
+    IssuerNotAllowed => "issuer_not_allowed",
+    /// The key is known, but may not sign this token.
+    KeyNotAllowed => "key_not_allowed",
+    /// No key has the token's `kid`.
+    KeyUnknown => "key_unknown",
+    /// The gate has no keys to judge with.
+    KeysUnavailable => "keys_unavailable",
+    /// The credentials cannot be read.
+    RequestMalformed => "request_malformed",
+    /// The signature is not the key's.
+    SignatureInvalid => "signature_invalid",
+    /// The tenant is not configured.
+    TenantNotAllowed => "tenant_not_allowed",
+    /// The token's time is over.
+    TokenExpired => "token_expired",
+    /// The token lives longer than is accepted.
+    TokenLifetimeTooLong => "token_lifetime_too_long",
+    /// The token cannot be read.
+    TokenMalformed => "token_malformed",
+    /// No token was sent.
+    TokenMissing => "token_missing",
+    /// The token's time has not begun.
+    TokenNotYetValid => "token_not_yet_valid",
+    /// The token was revoked.
+    TokenRevoked => "token_revoked",
+    /// It is a token of another kind than an access token.
+    TokenTypeNotAllowed => "token_type_not_allowed",
+    /// The token's version is not configured.
+    TokenVersionNotAllowed => "token_version_not_allowed",
+}
+
+/// A cause with its facts. Facts from tokens are unverified, and are shown only where the operator asked for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// See [`Reason::AlgorithmNotAllowed`].
+    AlgorithmNotAllowed {
+        /// `alg`
+        found: String,
+        /// The configured ones; empty if the token got no further than its header.
+        allowed: Vec<Algorithm>,
+    },
+    /// See [`Reason::AudienceNotAllowed`].
+    AudienceNotAllowed {
+        /// `aud`
+        found: Vec<String>,
+        /// The configured ones.
+        expected: Vec<String>,
+        /// What the mistake probably is.
+        hint: AudienceHint,
+    },
+    /// See [`Reason::ClaimMissing`].
+    ClaimMissing {
+        /// Its name.
+        claim: &'static str,
+    },
+    /// See [`Reason::ClaimNotAllowed`].
+    ClaimNotAllowed {
+        /// Its name.
+        claim: &'static str,
+        /// Its value.
+        found: String,
+        /// What would be accepted.
+        expected: String,
+    },
+    /// See [`Reason::ClientNotAllowed`].
+    ClientNotAllowed {
+        /// `azp` or `appid`
+        found: String,
+        /// The configured ones.
+        expected: Vec<String>,
+    },
+    /// See [`Reason::IssuerNotAllowed`].
+    IssuerNotAllowed(IssuerFault),
+    /// See [`Reason::KeyNotAllowed`].
+    KeyNotAllowed(KeyFault),
+    /// See [`Reason::KeyUnknown`].
+    KeyUnknown {
+        /// `kid`
+        kid: String,
+        /// Where the keys come from.
+        document: String,
+        /// How many keys are held.
+        keys: usize,
+        /// How old they are, in seconds; none for inline keys.
+        age: Option<u64>,
+    },
+    /// See [`Reason::KeysUnavailable`].
+    KeysUnavailable {
+        /// Where the keys should come from.
+        document: String,
+        /// When asking again makes sense, in seconds.
+        retry_after: u64,
+    },
+    /// See [`Reason::RequestMalformed`].
+    RequestMalformed(RequestFault),
+    /// See [`Reason::SignatureInvalid`].
+    SignatureInvalid {
+        /// `kid`
+        kid: String,
+    },
+    /// See [`Reason::TenantNotAllowed`].
+    TenantNotAllowed {
+        /// The token's tenant.
+        found: String,
+        /// The configured ones; empty for «every organization».
+        allowed: Vec<String>,
+    },
+    /// See [`Reason::TokenExpired`].
+    TokenExpired {
+        /// `exp`, Unix seconds.
+        expires: u64,
+        /// Unix seconds.
+        now: u64,
+        /// Seconds.
+        skew: u64,
+    },
+    /// See [`Reason::TokenLifetimeTooLong`].
+    TokenLifetimeTooLong {
+        /// `exp` − `iat`, seconds.
+        lifetime: u64,
+        /// Seconds.
+        longest: u64,
+    },
+    /// See [`Reason::TokenMalformed`].
+    TokenMalformed(TokenFault),
+    /// See [`Reason::TokenMissing`].
+    TokenMissing,
+    /// See [`Reason::TokenNotYetValid`].
+    TokenNotYetValid {
+        /// `nbf`, Unix seconds.
+        not_before: u64,
+        /// Unix seconds.
+        now: u64,
+        /// Seconds.
+        skew: u64,
+    },
+    /// See [`Reason::TokenRevoked`].
+    TokenRevoked {
+        /// The kind of subject that revokes it.
+        subject: &'static str,
+    },
+    /// See [`Reason::TokenTypeNotAllowed`].
+    TokenTypeNotAllowed(TypeFault),
+    /// See [`Reason::TokenVersionNotAllowed`].
+    TokenVersionNotAllowed {
+        /// The token's version.
+        found: TokenVersion,
+        /// The provider that accepts the other one.
+        provider: String,
+    },
+}
+
+/// What is wrong with the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestFault {
+    /// The credential holds other characters than `b64token` allows.
+    CredentialCharacters,
+    /// The scheme is there, the token is not.
+    EmptyCredential,
+    /// The path can be read in too many ways.
+    Path,
+    /// More than one credential.
+    SeveralCredentials,
+}
+
+/// What is wrong with the token's form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenFault {
+    /// A claim has the wrong type.
+    ClaimType {
+        /// Its name.
+        claim: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Two spellings of one claim.
+    ClaimSpellings {
+        /// The claim.
+        claim: &'static str,
+    },
+    /// Not a compact JWS.
+    Form(Malformed),
+}
+
+/// Why a token is not an access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TypeFault {
+    /// It has the marks of an ID token.
+    IdToken,
+    /// Its payload is a token itself (`cty`).
+    Nested,
+    /// `typ` says so.
+    Typ(String),
+}
+
+/// Why an issuer is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerFault {
+    /// `iss`
+    pub found: String,
+    /// What would be accepted: issuers and templates.
+    pub expected: Vec<String>,
+    /// The kinds of providers that would be accepted.
+    pub kinds: Vec<Kind>,
+    /// What the mistake probably is.
+    pub hint: IssuerHint,
+}
+
+/// What kind of wrong issuer it is (entra diagnoses 6 to 10 and 12).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IssuerHint {
+    /// A B2C token where none is accepted.
+    B2c,
+    /// An External ID token where none is accepted.
+    ExternalId,
+    /// An External ID token with the name host in its issuer, or of another tenant's host.
+    ExternalIdHost,
+    /// `iss`, `tid` and `ver` do not fit together.
+    Inconsistent {
+        /// The claim that contradicts the issuer.
+        claim: &'static str,
+    },
+    /// Metadata states another issuer than the token.
+    NotAsStated,
+    /// Accepted elsewhere, not by this rule.
+    OtherRule {
+        /// The provider that it belongs to.
+        provider: String,
+    },
+    /// Another cloud.
+    OtherCloud {
+        /// The cloud of the issuer.
+        found: Instance,
+    },
+    /// Nearly right: a slash, letter case or port.
+    Spelling,
+    /// Not an issuer of Microsoft's, or none that is configured.
+    Unknown,
+    /// The placeholder was never replaced.
+    Unresolved,
+    /// A workforce token where none is accepted.
+    Workforce,
+}
+
+/// What the mistake about an audience probably is (entra diagnoses 3 to 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AudienceHint {
+    /// The same audience in another form: with or without `api://`, or a trailing slash.
+    Form,
+    /// A token for Microsoft Graph or Azure Resource Manager.
+    Graph,
+    /// An ID token: its audience is the client.
+    IdToken,
+    /// Simply another one.
+    Other,
+}
+
+/// Why a known key may not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyFault {
+    /// It is bound to another algorithm or is of another type.
+    Algorithm {
+        /// `kid`
+        kid: String,
+    },
+    /// It belongs to another cloud instance than its document.
+    Cloud {
+        /// `kid`
+        kid: String,
+        /// The key's.
+        found: String,
+        /// The document's.
+        expected: String,
+    },
+    /// It may only sign for another issuer.
+    Issuer {
+        /// `kid`
+        kid: String,
+        /// The key's issuer.
+        bound_to: String,
+        /// The token's.
+        found: String,
+    },
+}
+
+impl Refusal {
+    /// The stable word.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::AlgorithmNotAllowed { .. } => Reason::AlgorithmNotAllowed,
+            Self::AudienceNotAllowed { .. } => Reason::AudienceNotAllowed,
+            Self::ClaimMissing { .. } => Reason::ClaimMissing,
+            Self::ClaimNotAllowed { .. } => Reason::ClaimNotAllowed,
+            Self::ClientNotAllowed { .. } => Reason::ClientNotAllowed,
+            Self::IssuerNotAllowed(_) => Reason::IssuerNotAllowed,
+            Self::KeyNotAllowed(_) => Reason::KeyNotAllowed,
+            Self::KeyUnknown { .. } => Reason::KeyUnknown,
+            Self::KeysUnavailable { .. } => Reason::KeysUnavailable,
+            Self::RequestMalformed(_) => Reason::RequestMalformed,
+            Self::SignatureInvalid { .. } => Reason::SignatureInvalid,
+            Self::TenantNotAllowed { .. } => Reason::TenantNotAllowed,
+            Self::TokenExpired { .. } => Reason::TokenExpired,
+            Self::TokenLifetimeTooLong { .. } => Reason::TokenLifetimeTooLong,
+            Self::TokenMalformed(_) => Reason::TokenMalformed,
+            Self::TokenMissing => Reason::TokenMissing,
+            Self::TokenNotYetValid { .. } => Reason::TokenNotYetValid,
+            Self::TokenRevoked { .. } => Reason::TokenRevoked,
+            Self::TokenTypeNotAllowed(_) => Reason::TokenTypeNotAllowed,
+            Self::TokenVersionNotAllowed { .. } => Reason::TokenVersionNotAllowed,
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What is judged: the facts of a request, taken once.
+
+use std::fmt;
+
+/// The facts of a request that a decision needs. A request that waits for keys is judged again from this.
+#[derive(Clone)]
+pub struct Request {
+    /// `:method`.
+    pub method: String,
+    /// `:authority`.
+    pub authority: String,
+    /// `:path`, with its query.
+    pub path: String,
+    /// `authorization`, all its values joined by commas, as Envoy hands them over.
+    pub authorization: Option<Vec<u8>>,
+}
+
+/// Neither credentials nor queries are shown.
+impl fmt::Debug for Request {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.split('?').next().unwrap_or_default();
+        formatter.debug_struct("Request").field("method", &self.method).field("path", &path).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,140 @@
+//! What a judgement can be, and what it lets out.
+
+use super::refusal::Refusal;
+use crate::keys::document::{Document, DocumentId};
+use crate::keys::freshness::{Millis, Progress, Prospect};
+
+/// The three words of the judge.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The request passes.
+    Allow(Grant),
+    /// Keys are lacking; with them the question is to be asked again.
+    Lack(Lack),
+    /// The request is answered here.
+    Refuse(Refusal),
+}
+
+/// What a judgement lacks.
+#[derive(Debug)]
+pub struct Lack {
+    /// Whose keys.
+    pub document: DocumentId,
+    /// Which of them.
+    pub want: Want,
+    /// The answer if they cannot be had.
+    pub otherwise: Refusal,
+}
+
+/// What a request that lacks keys should do.
+#[derive(Debug)]
+pub enum Outlook {
+    /// Wait for the fetch that runs or is about to start.
+    Wait,
+    /// Take this answer.
+    Refuse(Refusal),
+}
+
+impl Lack {
+    /// Whether waiting helps, from what all workers know about the document's fetching.
+    #[must_use]
+    pub fn outlook(self, progress: &Progress, document: &Document, now: Millis, jitter: u8) -> Outlook {
+        let prospect = match self.want {
+            Want::Any => progress.prospect_of_any(document, now, jitter),
+            Want::Kid => progress.prospect_of_unknown_kid(document, now),
+        };
+        match prospect {
+            Prospect::Soon => Outlook::Wait,
+            Prospect::NotBefore(_) => Outlook::Refuse(self.give_up(progress, document, now, jitter)),
+        }
+    }
+
+    /// The answer when waiting has not helped, or would not. As long as the provider does not answer, an unknown key may
+    /// be a good one: that is the gate's lack, not the token's fault.
+    #[must_use]
+    pub fn give_up(self, progress: &Progress, document: &Document, now: Millis, jitter: u8) -> Refusal {
+        if self.want == Want::Kid && progress.failures == 0 {
+            return self.otherwise;
+        }
+        let prospect = match self.want {
+            Want::Any => progress.prospect_of_any(document, now, jitter),
+            Want::Kid => progress.prospect_of_unknown_kid(document, now),
+        };
+        let retry_after = match prospect {
+            Prospect::NotBefore(pause) => pause.as_secs().saturating_add(1),
+            Prospect::Soon => 1,
+        };
+        Refusal::KeysUnavailable { document: document.metadata.to_string(), retry_after }
+    }
+}
+
+/// Which keys are lacking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Any: none are held, or they are too old.
+    Any,
+    /// The one that the token names.
+    Kid,
+}
+
+/// The permission to pass, and all that is told of the token. Only the judge can make one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub(super) identity: Option<Identity>,
+    pub(super) headers: Vec<(String, String)>,
+}
+
+impl Grant {
+    /// Who was let in; none for a request without a token.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// The headers for the upstream.
+    #[must_use]
+    pub fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+}
+
+/// The verified facts that access logs and later filters read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The provider's name in the configuration.
+    pub provider: String,
+    /// `tid`, or the tenant of the issuer.
+    pub tenant: Option<String>,
+    /// `oid`, else `sub`.
+    pub subject: Option<String>,
+    /// `azp` or `appid`.
+    pub client: Option<String>,
+    /// `uti`, else `jti`.
+    pub token_id: Option<String>,
+}
+
+/// What was seen of a token, for the log line of a refusal. Unverified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The provider that was tried.
+    pub provider: Option<String>,
+    /// `iss`
+    pub issuer: Option<String>,
+    /// `tid`
+    pub tenant: Option<String>,
+    /// `azp` or `appid`
+    pub client: Option<String>,
+    /// `kid`
+    pub kid: Option<String>,
+    /// `uti` or `jti`
+    pub token_id: Option<String>,
+}
+
+/// A verdict and what was seen on the way to it.
+#[derive(Debug)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What was seen.
+    pub seen: Seen,
+}

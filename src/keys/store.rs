@@ -1,0 +1,67 @@
+//! What keys are held for each document.
+
+use std::time::Duration;
+
+use super::document::DocumentId;
+use super::freshness::Millis;
+use crate::entra::issuer::Issuer;
+use crate::jose::algorithm::Algorithm;
+use crate::jose::jwk::{Key, KeySet};
+
+/// The keys of one document and what the document says of itself.
+#[derive(Clone)]
+pub struct Held {
+    /// The issuer that metadata stated, possibly a template; none for inline keys.
+    pub issuer: Option<Issuer>,
+    /// The cloud instance that metadata stated.
+    pub cloud_instance_name: Option<String>,
+    /// The usable keys.
+    pub keys: KeySet,
+    /// When they were fetched, in milliseconds since the epoch; none for inline keys, which do not age.
+    pub fetched_at: Option<Millis>,
+    /// The age at which they may no longer be used.
+    pub max_age: Duration,
+}
+
+/// All keys that are held, by document.
+#[derive(Default)]
+pub struct KeyStore {
+    held: Vec<Option<Held>>,
+}
+
+impl KeyStore {
+    /// A store for that many documents, all empty.
+    #[must_use]
+    pub fn new(documents: usize) -> Self {
+        Self { held: vec![None; documents] }
+    }
+
+    /// Replaces what is held for a document, whole.
+    pub fn accept(&mut self, document: DocumentId, held: Held) {
+        if let Some(slot) = self.held.get_mut(document.0) {
+            *slot = Some(held);
+        }
+    }
+
+    /// What is held and young enough to be used. Without it nothing can be said of any `kid`.
+    #[must_use]
+    pub fn get(&self, document: DocumentId, now: Millis) -> Option<&Held> {
+        self.held.get(document.0)?.as_ref().filter(|held| held.age(now).is_none_or(|age| age <= held.max_age))
+    }
+}
+
+impl Held {
+    /// The key for a `kid` and an algorithm's family, if there is one.
+    #[must_use]
+    pub fn key<'a>(&'a self, kid: &'a str, algorithm: Algorithm) -> Option<&'a Key> {
+        let mut candidates = self.keys.with_kid(kid).peekable();
+        let first = candidates.peek().copied();
+        candidates.find(|key| key.public_key.fits(algorithm)).or(first)
+    }
+
+    /// How long ago the keys were fetched.
+    #[must_use]
+    pub fn age(&self, now: Millis) -> Option<Duration> {
+        self.fetched_at.map(|fetched_at| Duration::from_millis(now.saturating_sub(fetched_at)))
+    }
+}

@@ -1,0 +1,75 @@
+//! The compiled policy: what a configuration means, with nothing left to look up or to get wrong.
+
+pub mod forward;
+pub mod path;
+pub mod provider;
+pub mod rules;
+
+use std::time::Duration;
+
+use crate::keys::document::Document;
+use crate::keys::store::{Held, KeyStore};
+
+/// Everything that one plugin configuration says.
+pub struct Policy {
+    /// Who may issue tokens.
+    pub providers: provider::Providers,
+    /// Which requests need one.
+    pub rules: rules::Rules,
+    /// What the upstream is told.
+    pub forward: forward::Forward,
+    /// How refusals look.
+    pub responses: Responses,
+    /// What is known to be revoked by configuration, and how `iat` is read.
+    pub revocation: Option<RevocationPolicy>,
+    /// The documents that keys come from, by [`crate::keys::document::DocumentId`]; none for inline keys.
+    pub documents: Vec<Option<Document>>,
+    /// Keys given inline, with the index of their document.
+    pub inline_keys: Vec<(usize, Held)>,
+}
+
+impl Policy {
+    /// A store that holds the inline keys and is empty otherwise.
+    #[must_use]
+    pub fn key_store(&self) -> KeyStore {
+        let mut store = KeyStore::new(self.documents.len());
+        for (document, held) in &self.inline_keys {
+            store.accept(crate::keys::document::DocumentId(*document), held.clone());
+        }
+        store
+    }
+}
+
+/// How revocation is applied.
+pub struct RevocationPolicy {
+    /// Entries of the configuration itself.
+    pub entries: Vec<crate::revocation::Entry>,
+    /// How far Entra back-dates `iat`.
+    pub issued_at_backdate: Duration,
+    /// Whether a token without an identifier (`uti`, `jti`) is refused: it could not be revoked by itself.
+    pub require_token_id: bool,
+}
+
+/// How refusals look.
+#[derive(Clone, Debug)]
+pub struct Responses {
+    /// The status in place of 401.
+    pub unauthorized_status: u16,
+    /// The description in place of ours.
+    pub message: Option<String>,
+    /// How much is said.
+    pub detail: Detail,
+    /// The `realm` of challenges.
+    pub realm: String,
+}
+
+/// How much of a refusal's cause the client is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Also what was expected and found.
+    Full,
+    /// The error alone.
+    None,
+    /// The reason and what a developer must change.
+    Reason,
+}

@@ -1,0 +1,351 @@
+//! Which requests need a token, and from whom. First match wins; no match needs a token from any provider.
+
+use std::borrow::Cow;
+
+use regex_lite::{Regex, RegexBuilder};
+
+use super::path::readings;
+
+/// The rules in order.
+#[derive(Default)]
+pub struct Rules {
+    rules: Vec<Rule>,
+    /// Whether letter case in a pattern can matter.
+    has_upper_case: bool,
+}
+
+/// One rule.
+pub struct Rule {
+    /// Which requests it is for.
+    pub matcher: Matcher,
+    /// What it asks.
+    pub demand: Demand,
+}
+
+/// What a rule asks of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// Nothing: the token, if any, is not looked at.
+    Anonymous,
+    /// No token passes; a token that is sent must be good.
+    Optional,
+    /// A good token.
+    Token(Requirement),
+}
+
+/// What a rule asks of a token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requirement {
+    /// The providers by index that may have issued it; none: any.
+    pub providers: Option<Vec<usize>>,
+}
+
+/// Which requests a rule is for. Absent members match everything.
+#[derive(Default)]
+pub struct Matcher {
+    /// The path.
+    pub path: Option<PathMatcher>,
+    /// Methods, in upper case.
+    pub methods: Option<Vec<String>>,
+    /// Hosts, in lower case.
+    pub hosts: Option<Vec<HostMatcher>>,
+}
+
+/// How a path is matched; queries are never looked at.
+pub enum PathMatcher {
+    /// The whole path.
+    Exact(String),
+    /// The path's beginning, as a string: `/a` also matches `/ab`, as it does in Envoy's routes.
+    Prefix(String),
+    /// The whole path, by a regular expression; one for each way to treat letter case.
+    Regex(Box<[Regex; 2]>),
+}
+
+/// A host name, or everything below one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostMatcher {
+    /// Exactly this host.
+    Exact(String),
+    /// Any host that ends in this, which starts with a dot.
+    Below(String),
+}
+
+/// What all readings of a request ask together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection<'a> {
+    /// Every reading is open.
+    Anonymous,
+    /// A token must satisfy each of these; without one, `without_token` says whether the request passes.
+    Token {
+        /// The requirements of all readings.
+        requirements: Vec<&'a Requirement>,
+        /// Whether every reading lets requests without a token pass.
+        without_token: WithoutToken,
+    },
+    /// The path can be read in too many ways.
+    Unreadable,
+}
+
+/// What becomes of a request without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutToken {
+    /// It passes.
+    Passes,
+    /// It is refused.
+    Refused,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LetterCase {
+    Kept,
+    Ignored,
+}
+
+impl PathMatcher {
+    /// Compiles a regular expression that must match the whole path.
+    ///
+    /// # Errors
+    /// The expression's own error.
+    pub fn regex(expression: &str) -> Result<Self, regex_lite::Error> {
+        let anchored = format!("^(?:{expression})$");
+        let ignoring = RegexBuilder::new(&anchored).case_insensitive(true).build()?;
+        Ok(Self::Regex(Box::new([Regex::new(&anchored)?, ignoring])))
+    }
+
+    fn matches(&self, path: &str, case: LetterCase) -> bool {
+        match (self, case) {
+            (Self::Exact(exact), LetterCase::Kept) => path == exact,
+            (Self::Exact(exact), LetterCase::Ignored) => path.eq_ignore_ascii_case(exact),
+            (Self::Prefix(prefix), LetterCase::Kept) => path.starts_with(prefix),
+            (Self::Prefix(prefix), LetterCase::Ignored) => {
+                path.as_bytes().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+            }
+            (Self::Regex(regexes), case) => {
+                let [kept, ignored] = regexes.as_ref();
+                if case == LetterCase::Kept { kept.is_match(path) } else { ignored.is_match(path) }
+            }
+        }
+    }
+
+    fn has_upper_case(&self) -> bool {
+        match self {
+            Self::Exact(text) | Self::Prefix(text) => text.bytes().any(|byte| byte.is_ascii_uppercase()),
+            Self::Regex(_) => true,
+        }
+    }
+}
+
+impl HostMatcher {
+    /// Reads `host` or `*.host`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.to_ascii_lowercase();
+        let name = |name: &str| {
+            !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte))
+                && !name.ends_with('.')
+        };
+        match text.strip_prefix("*.") {
+            Some(parent) => name(parent).then(|| Self::Below(format!(".{parent}"))),
+            None => name(&text).then_some(Self::Exact(text)),
+        }
+    }
+
+    fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Exact(exact) => host == exact,
+            Self::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
+        }
+    }
+}
+
+impl Matcher {
+    fn matches(&self, method: &str, host: &str, path: &str, case: LetterCase) -> bool {
+        // Methods are case-sensitive (RFC 9110 section 9.1), but upstreams exist that are not.
+        self.methods.as_ref().is_none_or(|methods| methods.iter().any(|known| known.eq_ignore_ascii_case(method)))
+            && self.hosts.as_ref().is_none_or(|hosts| hosts.iter().any(|known| known.matches(host)))
+            && self.path.as_ref().is_none_or(|known| known.matches(path, case))
+    }
+}
+
+impl Rules {
+    /// Rules in the order in which they are tried.
+    #[must_use]
+    pub fn new(rules: Vec<Rule>) -> Self {
+        let has_upper_case =
+            rules.iter().any(|rule| rule.matcher.path.as_ref().is_some_and(PathMatcher::has_upper_case));
+        Self { rules, has_upper_case }
+    }
+
+    /// Whether there are none: then nothing of a request but its credentials matters.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// What a request must bring, for every way in which an upstream may read its path.
+    #[must_use]
+    pub fn select(&self, method: &str, authority: &str, target: &str) -> Selection<'_> {
+        static ANY_PROVIDER: Demand = Demand::Token(Requirement { providers: None });
+        if self.rules.is_empty() {
+            let Demand::Token(requirement) = &ANY_PROVIDER else { return Selection::Unreadable };
+            return Selection::Token { requirements: vec![requirement], without_token: WithoutToken::Refused };
+        }
+        let Some(paths) = readings(target) else {
+            return Selection::Unreadable;
+        };
+        let host = host_of(authority);
+        let mut demands: Vec<&Demand> = Vec::with_capacity(1);
+        for path in &paths {
+            let cases: &[LetterCase] = if self.has_upper_case || path.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                &[LetterCase::Kept, LetterCase::Ignored]
+            } else {
+                &[LetterCase::Kept]
+            };
+            for case in cases {
+                let demand = self
+                    .rules
+                    .iter()
+                    .find(|rule| rule.matcher.matches(method, &host, path, *case))
+                    .map_or(&ANY_PROVIDER, |rule| &rule.demand);
+                if !demands.contains(&demand) {
+                    demands.push(demand);
+                }
+            }
+        }
+        strictest(&demands)
+    }
+}
+
+fn strictest<'a>(demands: &[&'a Demand]) -> Selection<'a> {
+    let requirements: Vec<&Requirement> = demands
+        .iter()
+        .filter_map(|demand| match demand {
+            Demand::Token(requirement) => Some(requirement),
+            Demand::Anonymous | Demand::Optional => None,
+        })
+        .collect();
+    if !requirements.is_empty() {
+        Selection::Token { requirements, without_token: WithoutToken::Refused }
+    } else if demands.contains(&&Demand::Optional) {
+        Selection::Token { requirements, without_token: WithoutToken::Passes }
+    } else {
+        Selection::Anonymous
+    }
+}
+
+/// The host of an authority: lower case, without port and without a final dot.
+fn host_of(authority: &str) -> Cow<'_, str> {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(path: PathMatcher, demand: Demand) -> Rule {
+        Rule { matcher: Matcher { path: Some(path), ..Matcher::default() }, demand }
+    }
+
+    fn of(provider: usize) -> Demand {
+        Demand::Token(Requirement { providers: Some(vec![provider]) })
+    }
+
+    fn rules() -> Rules {
+        Rules::new(vec![
+            rule(PathMatcher::Prefix("/public/admin".into()), of(1)),
+            rule(PathMatcher::Prefix("/public".into()), Demand::Anonymous),
+            rule(PathMatcher::Exact("/healthz".into()), Demand::Anonymous),
+            rule(PathMatcher::Prefix("/maybe".into()), Demand::Optional),
+            rule(PathMatcher::regex("/files/[0-9]+").unwrap(), Demand::Anonymous),
+            rule(PathMatcher::Prefix("/orders".into()), of(0)),
+        ])
+    }
+
+    fn is_open(rules: &Rules, target: &str) -> bool {
+        rules.select("GET", "api.example", target) == Selection::Anonymous
+    }
+
+    #[test]
+    fn the_first_match_decides() {
+        let rules = rules();
+        for open in ["/public", "/public/x?y=/public/admin", "/healthz", "/files/17", "/public//x"] {
+            assert!(is_open(&rules, open), "{open}");
+        }
+        for closed in ["/", "/orders", "/files/x", "/files/17/x", "/healthz/x", "/public/admin/x", "", "*"] {
+            assert!(!is_open(&rules, closed), "{closed}");
+        }
+        assert_eq!(
+            rules.select("GET", "h", "/maybe"),
+            Selection::Token { requirements: vec![], without_token: WithoutToken::Passes }
+        );
+    }
+
+    #[test]
+    fn no_open_rule_reaches_a_protected_path_by_another_spelling() {
+        let rules = rules();
+        for target in [
+            "/public/../orders",
+            "/public/%2e%2e/orders",
+            "/public/..%2forders",
+            "/public/..;/orders",
+            "/public//admin",
+            "/public/./admin",
+            "/public/%61dmin",
+            "/public/ADMIN",
+            "/Public/Admin",
+            "/PUBLIC/admin/x",
+            "/public%2fadmin",
+            "/public\\admin",
+            "/healthz/../orders",
+            "/healthz;/../orders",
+            "/healthz/",
+            "/HEALTHZ",
+            "/public/%252e%252e/orders",
+            "/public/%00/../../orders",
+        ] {
+            assert!(!is_open(&rules, target), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_two_readings_needs_what_both_ask() {
+        let rules = rules();
+        let Selection::Token { requirements, without_token } =
+            rules.select("GET", "h", "/public/admin/%2e%2e/../orders")
+        else {
+            panic!("must need a token");
+        };
+        assert_eq!(without_token, WithoutToken::Refused);
+        let providers: Vec<_> = requirements.iter().filter_map(|requirement| requirement.providers.clone()).collect();
+        assert!(providers.contains(&vec![0]) && providers.contains(&vec![1]), "{providers:?}");
+    }
+
+    #[test]
+    fn methods_and_hosts_narrow_a_rule() {
+        let matcher = Matcher {
+            path: Some(PathMatcher::Prefix("/".into())),
+            methods: Some(vec!["GET".into()]),
+            hosts: Some(vec![HostMatcher::parse("*.Example.com").unwrap(), HostMatcher::parse("one.test").unwrap()]),
+        };
+        let rules = Rules::new(vec![Rule { matcher, demand: Demand::Anonymous }]);
+        let open = |method: &str, host: &str| rules.select(method, host, "/x") == Selection::Anonymous;
+        assert!(open("GET", "api.example.com"));
+        assert!(open("GET", "API.EXAMPLE.COM:8443"));
+        assert!(open("GET", "one.test."));
+        assert!(!open("POST", "api.example.com"));
+        assert!(!open("HEAD", "api.example.com"));
+        assert!(!open("GET", "example.com"));
+        assert!(!open("GET", "evil-example.com"));
+        assert!(!open("GET", "two.one.test"));
+    }
+}

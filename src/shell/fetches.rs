@@ -1,0 +1,133 @@
+//! Fetching: metadata, then keys, by calls that belong to the root context.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{BufferType, LogLevel, MapType};
+
+use super::gate::Gate;
+use super::host;
+use crate::keys::discovery::{FetchFault, MAX_BODY_BYTES, Metadata};
+use crate::keys::document::{Address, Document, DocumentId};
+use crate::keys::record::Fetched;
+
+/// Most fetches that one worker has in flight: hundreds of tenants do not ask all at once.
+const MOST_IN_FLIGHT: usize = 16;
+
+/// The calls in flight, by their tokens.
+#[derive(Default)]
+pub(super) struct Fetches {
+    calls: HashMap<u32, Call>,
+}
+
+struct Call {
+    document: DocumentId,
+    /// The metadata that is already here, while the keys are asked for.
+    metadata: Option<Vec<u8>>,
+}
+
+impl Fetches {
+    /// Starts the fetches that are due and not some other worker's.
+    pub(super) fn start_due(&mut self, gate: &Gate) {
+        for (id, document) in gate.documents() {
+            if self.calls.len() >= MOST_IN_FLIGHT {
+                return;
+            }
+            if let Some(cause) = gate.claim(id, document) {
+                host::log(LogLevel::Debug, || format!("fetching {}: {cause:?}", document.metadata));
+                self.send(gate, id, document, &document.metadata, None);
+            }
+        }
+    }
+
+    /// Takes the answer to a call; whether it ended a fetch. Answers to unknown calls are nobody's.
+    pub(super) fn receive(&mut self, gate: &Gate, token: u32, headers: usize, body_size: usize) -> bool {
+        let Some(call) = self.calls.remove(&token) else {
+            return false;
+        };
+        let Some(document) = gate.document(call.document) else {
+            return false;
+        };
+        let body = match answer(headers, body_size) {
+            Ok(body) => body,
+            Err(fault) => return fail(gate, document, &fault),
+        };
+        let Some(metadata) = call.metadata else {
+            return match Metadata::read(document, &body) {
+                Ok(metadata) => !self.send(gate, call.document, document, &metadata.jwks_uri, Some(body)),
+                Err(fault) => fail(gate, document, &fault),
+            };
+        };
+        let fetched = Fetched { fetched_at: host::now(), metadata, keys: body };
+        match fetched.read(document) {
+            Ok(held) => {
+                gate.meters.fetched(held.keys.skipped());
+                host::log(LogLevel::Info, || {
+                    let (keys, skipped) = (held.keys.len(), held.keys.skipped());
+                    format!("keys fetched: {} ({keys} usable, {skipped} skipped)", document.metadata)
+                });
+                gate.publish(document, &fetched);
+                true
+            }
+            Err(fault) => fail(gate, document, &fault),
+        }
+    }
+
+    /// Sends a request; whether it is under way.
+    fn send(
+        &mut self,
+        gate: &Gate,
+        id: DocumentId,
+        document: &Document,
+        address: &Address,
+        metadata: Option<Vec<u8>>,
+    ) -> bool {
+        let headers = vec![
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":authority", address.authority()),
+            (":path", address.path()),
+            ("accept", "application/json"),
+            ("user-agent", concat!("entra-gate/", env!("CARGO_PKG_VERSION"))),
+        ];
+        let timeout = document.timeout.max(Duration::from_millis(1));
+        match hostcalls::dispatch_http_call(&document.cluster, headers, None, vec![], timeout) {
+            Ok(token) => {
+                self.calls.insert(token, Call { document: id, metadata });
+                true
+            }
+            Err(_) => {
+                fail(gate, document, &FetchFault::NotSent);
+                false
+            }
+        }
+    }
+}
+
+/// Ends a fetch badly. What is held stays.
+fn fail(gate: &Gate, document: &Document, fault: &FetchFault) -> bool {
+    gate.meters.fetch_failed();
+    host::log(LogLevel::Warn, || {
+        format!("keys not fetched: {} by cluster {}: {fault}", document.metadata, document.cluster)
+    });
+    gate.publish_failure(document);
+    true
+}
+
+/// The body of a good answer. A reset has no headers; a timeout has a made-up 504.
+fn answer(headers: usize, body_size: usize) -> Result<Vec<u8>, FetchFault> {
+    if headers == 0 {
+        return Err(FetchFault::NoAnswer);
+    }
+    let status = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, ":status").ok().flatten();
+    let status = status.and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok()).unwrap_or(0);
+    if status != 200 {
+        return Err(FetchFault::Status(status));
+    }
+    if body_size > MAX_BODY_BYTES {
+        return Err(FetchFault::BodyTooLarge);
+    }
+    let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size).ok().flatten();
+    Ok(body.unwrap_or_default())
+}

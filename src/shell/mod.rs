@@ -1,0 +1,23 @@
+//! The shell: Envoy's callbacks in, the core's decisions out, their effects applied. The only code that knows the host.
+//!
+//! Nothing is resumed that the judge did not allow; nothing is answered twice; shared fetches leave from the root
+//! context, so that no client owns one.
+
+mod effects;
+mod fetches;
+mod gate;
+mod host;
+mod meters;
+mod root;
+mod session;
+mod waiting;
+
+/// The SDK's entry point is an `extern` function, which is unsafe by the language's rules; its body is safe.
+#[allow(unsafe_code, missing_docs, unreachable_pub, reason = "expanded from the SDK's macro")]
+mod entry {
+    use proxy_wasm::traits::RootContext;
+
+    proxy_wasm::main! {{
+        proxy_wasm::set_root_context(|_| -> Box<dyn RootContext> { Box::new(super::root::Root::default()) });
+    }}
+}

@@ -1,0 +1,77 @@
+//! The root context: configuration, the tick, and the answers to fetches.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{BufferType, ContextType, LogLevel};
+
+use super::fetches::Fetches;
+use super::gate::Gate;
+use super::host;
+use super::meters::Meters;
+use super::session::Session;
+use crate::config;
+
+/// Before the first tick: clusters may not exist while the plugin is configured.
+const TICK_FIRST: Duration = Duration::from_millis(1);
+
+/// One plugin in one worker.
+#[derive(Default)]
+pub(super) struct Root {
+    gate: Option<Rc<Gate>>,
+    fetches: Fetches,
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
+        let Some(gate) = &self.gate else {
+            return;
+        };
+        if self.fetches.receive(gate, token, headers, body_size) {
+            gate.load_shared();
+            gate.answer_waiters();
+        }
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        let document =
+            hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size).ok().flatten().unwrap_or_default();
+        let policy = match config::compile(&document) {
+            Ok(policy) => policy,
+            Err(mistakes) => {
+                for mistake in mistakes {
+                    host::log(LogLevel::Error, || format!("configuration: {mistake}"));
+                }
+                return false;
+            }
+        };
+        let Some(meters) = Meters::define() else {
+            return false;
+        };
+        self.gate = Some(Rc::new(Gate::new(policy, meters)));
+        hostcalls::set_tick_period(TICK_FIRST).is_ok()
+    }
+
+    fn on_tick(&mut self) {
+        let Some(gate) = &self.gate else {
+            return;
+        };
+        gate.load_shared();
+        self.fetches.start_due(gate);
+        gate.answer_waiters();
+        gate.tell_age();
+        gate.set_tick();
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+
+    fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Session::new(context, self.gate.clone())))
+    }
+}

@@ -1,0 +1,58 @@
+//! Requests that wait for keys: a bounded number, for a bounded time.
+
+use crate::judge::request::Request;
+use crate::keys::document::DocumentId;
+use crate::keys::freshness::Millis;
+
+/// Most requests that wait in one worker. Each holds its facts, at most some 60 KiB (Envoy's limit on headers).
+const MOST_WAITING: usize = 1_024;
+
+/// A paused request.
+pub(super) struct Waiter {
+    /// Its stream.
+    pub(super) context: u32,
+    /// What it is judged from.
+    pub(super) request: Request,
+    /// The documents that it waits or has waited for, the present one last.
+    pub(super) documents: Vec<DocumentId>,
+    /// How many fetches of the present document had ended when it began to wait.
+    pub(super) outcomes: u64,
+    /// When it gets an answer whatever happens.
+    pub(super) deadline: Millis,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Waiting {
+    waiters: Vec<Waiter>,
+}
+
+impl Waiting {
+    /// Takes a request in.
+    ///
+    /// # Errors
+    /// Gives it back when there is no room.
+    pub(super) fn add(&mut self, waiter: Waiter) -> Result<(), Waiter> {
+        if self.waiters.len() >= MOST_WAITING {
+            return Err(waiter);
+        }
+        self.waiters.push(waiter);
+        Ok(())
+    }
+
+    /// Takes out those for which the time has come.
+    pub(super) fn take_if(&mut self, ready: impl Fn(&Waiter) -> bool) -> Vec<Waiter> {
+        let (taken, kept) = std::mem::take(&mut self.waiters).into_iter().partition(|waiter| ready(waiter));
+        self.waiters = kept;
+        taken
+    }
+
+    /// Forgets a stream that is gone.
+    pub(super) fn forget(&mut self, context: u32) {
+        self.waiters.retain(|waiter| waiter.context != context);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiters.len()
+    }
+}

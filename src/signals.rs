@@ -1,0 +1,102 @@
+//! The names under which the outside watches: metrics, filter state, and the line of a refusal. The only list of them.
+
+use crate::judge::refusal::Refusal;
+use crate::judge::verdict::{Identity, Seen};
+
+/// Requests that passed with a token.
+pub const ALLOWED: &str = "entra_gate.allowed";
+/// Requests that passed without one.
+pub const ANONYMOUS: &str = "entra_gate.anonymous";
+/// Key documents that were fetched.
+pub const KEYS_FETCH_OK: &str = "entra_gate.keys.fetch_ok";
+/// Key documents that could not be fetched or used.
+pub const KEYS_FETCH_FAILED: &str = "entra_gate.keys.fetch_failed";
+/// Keys in fetched documents that cannot be used.
+pub const KEYS_SKIPPED: &str = "entra_gate.keys.skipped";
+/// Age of the oldest keys in use, a gauge.
+pub const KEYS_AGE_SECONDS: &str = "entra_gate.keys.age_seconds";
+/// Requests that wait for keys, a gauge over all workers.
+pub const WAITING: &str = "entra_gate.waiting";
+
+/// The counter of a reason.
+#[must_use]
+pub fn refused(reason: crate::judge::refusal::Reason) -> String {
+    format!("entra_gate.refused.{}", reason.code())
+}
+
+/// The filter state that holds the reason of a refusal; `wasm.` before it is Envoy's.
+pub const STATE_REASON: &str = "entra_gate.reason";
+
+/// The filter state of a request that passed with a token.
+#[must_use]
+pub fn states(identity: &Identity) -> [(&'static str, Option<&str>); 5] {
+    [
+        ("entra_gate.provider", Some(&identity.provider)),
+        ("entra_gate.tenant", identity.tenant.as_deref()),
+        ("entra_gate.subject", identity.subject.as_deref()),
+        ("entra_gate.client", identity.client.as_deref()),
+        ("entra_gate.token_id", identity.token_id.as_deref()),
+    ]
+}
+
+/// The log line of a refusal. What comes from the token is unverified, cut short and printable.
+#[must_use]
+pub fn refusal_line(refusal: &Refusal, seen: &Seen) -> String {
+    let mut line = format!("reason={}", refusal.reason().code());
+    for (name, value) in [
+        ("provider", &seen.provider),
+        ("issuer", &seen.issuer),
+        ("tenant", &seen.tenant),
+        ("client", &seen.client),
+        ("kid", &seen.kid),
+        ("token_id", &seen.token_id),
+    ] {
+        let value = value.as_deref().map_or_else(|| "-".to_owned(), word);
+        line.push_str(&format!(" {name}={value}"));
+    }
+    let detail: String =
+        refusal.detail().chars().map(|character| if character == '"' { '\'' } else { printable(character) }).collect();
+    line.push_str(&format!(" detail=\"{detail}\""));
+    line
+}
+
+/// A value without spaces and quotes, so that the line splits at both.
+fn word(text: &str) -> String {
+    let word: String = text
+        .chars()
+        .map(|character| if character == ' ' || character == '"' { '_' } else { printable(character) })
+        .collect();
+    if word.is_empty() { "-".to_owned() } else { word }
+}
+
+fn printable(character: char) -> char {
+    if (' '..='~').contains(&character) { character } else { '?' }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::refusal::Reason;
+
+    #[test]
+    fn a_line_cannot_be_forged_by_a_token() {
+        let seen = Seen {
+            issuer: Some("x\nreason=allowed provider=\"y\"".into()),
+            tenant: Some(String::new()),
+            ..Seen::default()
+        };
+        let refusal = Refusal::TokenRevoked { subject: "user" };
+        assert_eq!(
+            refusal_line(&refusal, &seen),
+            "reason=token_revoked provider=- issuer=x?reason=allowed_provider=_y_ tenant=- client=- kid=- token_id=- detail=\"by user\""
+        );
+    }
+
+    #[test]
+    fn every_reason_has_its_own_metric() {
+        let mut names: Vec<String> = Reason::ALL.iter().map(|reason| refused(*reason)).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), Reason::ALL.len());
+    }
+}
