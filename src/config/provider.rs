@@ -431,10 +431,16 @@ impl Plan<'_> {
         let directory =
             if domain.contains('.') { tenant.to_string() } else { format!("{domain}{}", self.cloud.initial_domain()) };
         let drafts = policies?.into_iter().flat_map(|policy| {
-            let plain = format!("https://{host}/{tenant}/v2.0/");
-            let with_policy = format!("https://{host}/tfp/{tenant}/{policy}/v2.0/");
+            // B2C writes the policy's name in lower case into the issuer, however it is spelled elsewhere.
+            let with_policy = |policy: &str| format!("https://{host}/tfp/{tenant}/{policy}/v2.0/");
             let metadata = format!("https://{host}/{directory}/{policy}/v2.0{WELL_KNOWN}");
-            [plain, with_policy].map(|issuer| Draft {
+            let mut issuers = vec![
+                format!("https://{host}/{tenant}/v2.0/"),
+                with_policy(policy),
+                with_policy(&policy.to_ascii_lowercase()),
+            ];
+            issuers.dedup();
+            issuers.into_iter().map(move |issuer| Draft {
                 issuer,
                 also_stated: Vec::new(),
                 metadata: metadata.clone(),

@@ -106,7 +106,7 @@ fn external_id_has_metadata_on_the_name_host_and_its_issuer_on_the_id_host() {
 }
 
 #[test]
-fn b2c_has_a_document_for_each_policy_and_two_issuer_forms() {
+fn b2c_has_a_document_for_each_policy_and_both_issuer_forms() {
     let all = authorities(json!({"kind": "b2c", "domain": "contoso", "policies": ["B2C_1_a", "B2C_1_b"]}));
     let address = |policy: &str| {
         format!("https://contoso.b2clogin.com/contoso.onmicrosoft.com/{policy}/v2.0/.well-known/openid-configuration")
@@ -118,8 +118,10 @@ fn b2c_has_a_document_for_each_policy_and_two_issuer_forms() {
         expected(&[
             (&plain, None, &address("B2C_1_a")),
             (&tfp("B2C_1_a"), None, &address("B2C_1_a")),
+            (&tfp("b2c_1_a"), None, &address("B2C_1_a")),
             (&plain, None, &address("B2C_1_b")),
             (&tfp("B2C_1_b"), None, &address("B2C_1_b")),
+            (&tfp("b2c_1_b"), None, &address("B2C_1_b")),
         ])
     );
 }

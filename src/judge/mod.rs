@@ -313,10 +313,11 @@ impl Attempt<'_> {
         {
             return Err(Refusal::ClaimNotAllowed { claim: "azp", found: excerpt(azp), expected: excerpt(appid) });
         }
-        Ok(match self.authority.version {
+        let client = match self.authority.version {
             Some(TokenVersion::V1) => appid,
             Some(TokenVersion::V2) | None => azp.or(appid),
-        })
+        };
+        Ok(client.filter(|client| !client.is_empty()))
     }
 
     fn check_audience(&self, client: Option<&str>) -> Result<(), Refusal> {

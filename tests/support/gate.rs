@@ -1,0 +1,99 @@
+//! The whole decision without Envoy: a configuration, the mock's documents as keys, a time, and a token.
+
+use entra_gate::config;
+use entra_gate::jose::signature::Software;
+use entra_gate::judge::refusal::Refusal;
+use entra_gate::judge::request::Request;
+use entra_gate::judge::verdict::{Grant, Judgement, Verdict};
+use entra_gate::judge::{Given, judge};
+use entra_gate::keys::discovery::Metadata;
+use entra_gate::keys::document::DocumentId;
+use entra_gate::keys::record::Fetched;
+use entra_gate::keys::store::KeyStore;
+use entra_gate::policy::Policy;
+use entra_gate::revocation::Revocations;
+use mock_entra::{Directory, TokenRequest};
+use serde_json::Value;
+
+/// Unix seconds.
+pub(crate) const NOW: i64 = 1_760_000_000;
+
+pub(crate) struct Gate {
+    pub(crate) directory: Directory,
+    pub(crate) policy: Policy,
+    pub(crate) keys: KeyStore,
+    pub(crate) now: i64,
+}
+
+impl Gate {
+    /// A gate that has fetched everything that it is configured to fetch.
+    pub(crate) fn new(configuration: &Value) -> Self {
+        Self::with(Directory::new(), configuration)
+    }
+
+    pub(crate) fn with(directory: Directory, configuration: &Value) -> Self {
+        let policy =
+            config::compile(configuration.to_string().as_bytes()).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+        let mut gate = Self { keys: policy.key_store(), directory, policy, now: NOW };
+        gate.fetch();
+        gate
+    }
+
+    /// Fetches every document, as the shell would.
+    pub(crate) fn fetch(&mut self) {
+        for (at, document) in self.policy.documents.iter().enumerate() {
+            let Some(document) = document else { continue };
+            let answer = |address: &entra_gate::keys::document::Address| {
+                let answer = self.directory.document(address.authority(), address.path());
+                answer.unwrap_or_else(|| panic!("the mock does not serve {address}")).to_string().into_bytes()
+            };
+            let metadata = answer(&document.metadata);
+            let keys = answer(&Metadata::read(document, &metadata).unwrap_or_else(|fault| panic!("{fault}")).jwks_uri);
+            let fetched_at = u64::try_from(self.now).unwrap() * 1_000;
+            let held = Fetched { fetched_at, metadata, keys }.read(document).unwrap_or_else(|fault| panic!("{fault}"));
+            self.keys.accept(DocumentId(at), held);
+        }
+    }
+
+    pub(crate) fn mint(&self, request: &Value) -> String {
+        let request: TokenRequest = serde_json::from_value(request.clone()).unwrap();
+        self.directory.mint(&request, self.now).unwrap_or_else(|error| panic!("{error:?}")).access_token
+    }
+
+    pub(crate) fn judge(&self, path: &str, authorization: Option<&str>) -> Judgement {
+        let request = Request {
+            method: "GET".into(),
+            authority: "api.example".into(),
+            path: path.into(),
+            authorization: authorization.map(|value| value.as_bytes().to_vec()),
+        };
+        let entries = self.policy.revocation.as_ref().map(|revocation| revocation.entries.clone()).unwrap_or_default();
+        let given = Given {
+            policy: &self.policy,
+            keys: &self.keys,
+            revocations: &Revocations::new(entries),
+            now: u64::try_from(self.now).unwrap() * 1_000,
+            signatures: &Software,
+        };
+        judge(&request, &given)
+    }
+
+    /// What becomes of a minted token: who passes, or why not.
+    pub(crate) fn try_token(&self, path: &str, request: &Value) -> Result<Grant, Refusal> {
+        let token = self.mint(request);
+        match self.judge(path, Some(&format!("Bearer {token}"))).verdict {
+            Verdict::Allow(grant) => Ok(grant),
+            Verdict::Refuse(refusal) => Err(refusal),
+            Verdict::Lack(lack) => Err(lack.otherwise),
+        }
+    }
+
+    /// The reason's code, or `passes`.
+    pub(crate) fn outcome(&self, request: &Value) -> &'static str {
+        self.outcome_at("/", request)
+    }
+
+    pub(crate) fn outcome_at(&self, path: &str, request: &Value) -> &'static str {
+        self.try_token(path, request).map_or_else(|refusal| refusal.reason().code(), |_| "passes")
+    }
+}
