@@ -21,5 +21,5 @@ pub mod keys;
 pub mod policy;
 pub mod revocation;
 #[cfg(target_arch = "wasm32")]
-mod shell;
+pub mod shell;
 pub mod signals;

@@ -45,7 +45,7 @@ pub(super) fn request_text(name: &str) -> String {
 }
 
 /// Envoy's BoringSSL for RSASSA-PKCS1-v1_5, which it verifies in a fiftieth of the time; Rust for the rest.
-pub(super) struct HostSignatures;
+pub struct HostSignatures;
 
 #[derive(Clone, PartialEq, Eq, Message)]
 struct VerifySignatureArguments {

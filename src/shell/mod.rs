@@ -3,16 +3,19 @@
 //! Nothing is resumed that the judge did not allow; nothing is answered twice; shared fetches leave from the root
 //! context, so that no client owns one.
 
+#![cfg_attr(not(feature = "entry"), allow(dead_code, reason = "only the entry point uses most of it"))]
+
 mod effects;
 mod fetches;
 mod gate;
-mod host;
+pub mod host;
 mod meters;
 mod root;
 mod session;
 mod waiting;
 
 /// The SDK's entry point is an `extern` function, which is unsafe by the language's rules; its body is safe.
+#[cfg(feature = "entry")]
 #[allow(unsafe_code, missing_docs, unreachable_pub, reason = "expanded from the SDK's macro")]
 mod entry {
     use proxy_wasm::traits::RootContext;
