@@ -1,0 +1,80 @@
+# `make` lists the targets. What a target lacks it installs: into .tools/ where it can, else with apt-get.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+SETUP := envoy/setup
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+WASM := dist/entra_gate.wasm
+# Bytes. Every Envoy worker compiles the filter, and every pod pulls it.
+WASM_BUDGET := 800000
+ENVOY_VERSIONS := $(shell grep -v '^\#' $(SETUP)/versions)
+DEMO_ENVOY := $(firstword $(ENVOY_VERSIONS))
+FUZZ_SECONDS := 60
+
+# Where the tests of the real Envoy and the tour look for what they run.
+export ENTRA_GATE_WASM := $(CURDIR)/$(WASM)
+export ENTRA_GATE_ENVOYS := $(foreach v,$(ENVOY_VERSIONS),$(CURDIR)/.tools/envoy-$(v)/bin/envoy)
+
+.PHONY: help wasm demo test bench fuzz scripts fmt lint deny doc unit size envoy e2e compose clean
+
+help: ## This list
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-9s %s\n", $$1, $$2 }'
+
+wasm: ## Builds the filter: dist/entra_gate.wasm
+	@$(SETUP)/wasm-cargo.sh build --release --locked -p entra-gate --lib
+	@mkdir -p dist
+	@cp $(TARGET_DIR)/wasm32-wasip1/release/entra_gate.wasm $(WASM)
+	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
+
+demo: wasm ## The tour: real Envoy, mock Entra, requests and answers; stays up until Ctrl-C, or not with ONCE=1
+	@$(SETUP)/envoy.sh $(DEMO_ENVOY)
+	@cargo build --locked -p mock-entra --bins
+	@cargo run --locked -p envoy-tests --bin tour -- $(if $(ONCE),--once)
+
+test: ## Everything that a change must pass
+	@.ci/steps scripts fmt lint deny doc unit wasm size e2e compose
+
+bench: ## Benchmarks of the core, natively
+	@cargo bench --locked -p entra-gate
+
+fuzz: ## Every fuzz target of tests/fuzz, FUZZ_SECONDS (60) each
+	@$(SETUP)/fuzz.sh $(FUZZ_SECONDS)
+
+scripts: ## shellcheck of every script
+	@$(SETUP)/shellcheck.sh
+
+fmt: ## Formatting
+	@cargo fmt --all --check
+
+lint: ## clippy, natively and for wasm, warnings denied
+	@cargo clippy --locked --workspace --all-targets -- -D warnings
+	@$(SETUP)/wasm-cargo.sh clippy --locked -p entra-gate --lib -- -D warnings
+
+deny: ## Licences, bans, sources and advisories of the dependencies
+	@$(SETUP)/cargo-deny.sh
+
+doc: ## Documentation, warnings denied
+	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+
+unit: ## Unit and integration tests, natively
+	@cargo test --locked --workspace --exclude envoy-tests --no-fail-fast
+
+size: ## The filter's size against its budget (after `make wasm`)
+	@bytes=$$(wc -c < $(WASM)); echo "$(WASM): $$bytes of at most $(WASM_BUDGET) bytes"; [ $$bytes -le $(WASM_BUDGET) ]
+
+envoy: ## Installs the supported versions of Envoy into .tools/
+	@$(SETUP)/envoy.sh
+
+# Cargo builds the binaries of a package for that package's own tests only; the mock is another package's.
+e2e: envoy ## Tests with the real Envoy, every supported version (after `make wasm`)
+	@cargo build --locked -p mock-entra --bins
+	@cargo test --locked -p envoy-tests --no-fail-fast
+
+compose: ## The docker compose example, run as a user would, where there is a Docker engine
+	@envoy/compose/test.sh
+
+clean: ## Removes what was built and installed here
+	@cargo clean
+	@rm -rf dist .tools
