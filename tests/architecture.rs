@@ -1,4 +1,11 @@
 //! Who may use whom, read from the sources: arrows point down, and only the shell knows the host.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

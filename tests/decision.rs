@@ -1,10 +1,17 @@
 //! The decision, by behaviour: tokens as Entra issues them, and every way in which they can be wrong.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/gate.rs"]
 mod gate;
 
 use entra_gate::judge::refusal::Refusal;
-use entra_gate::judge::verdict::{Verdict, Want};
+use entra_gate::judge::verdict::{Grant, Verdict, Want};
 use gate::{Gate, NOW};
 use serde_json::{Value, json};
 
@@ -26,6 +33,27 @@ fn provider(changes: Value) -> Value {
         }
     }
     provider
+}
+
+impl Gate {
+    /// What becomes of a minted token: who passes, or why not.
+    fn try_token(&self, path: &str, request: &Value) -> Result<Grant, Refusal> {
+        let token = self.mint(request);
+        match self.judge(path, Some(&format!("Bearer {token}"))).verdict {
+            Verdict::Allow(grant) => Ok(grant),
+            Verdict::Refuse(refusal) => Err(refusal),
+            Verdict::Lack(lack) => Err(lack.otherwise),
+        }
+    }
+
+    /// The reason's code, or `passes`.
+    fn outcome(&self, request: &Value) -> &'static str {
+        self.outcome_at("/", request)
+    }
+
+    fn outcome_at(&self, path: &str, request: &Value) -> &'static str {
+        self.try_token(path, request).map_or_else(|refusal| refusal.reason().code(), |_| "passes")
+    }
 }
 
 fn gate_of(changes: Value) -> Gate {

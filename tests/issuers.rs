@@ -1,4 +1,11 @@
 //! Every row of the issuer table whose check applies to a gateway, judged by the whole decision where a token is judged.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/vectors.rs"]
 mod vectors;

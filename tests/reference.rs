@@ -1,4 +1,11 @@
 //! The documents against the code: no member, reason or metric may be missing from them, or be invented by them.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeSet;
 use std::path::Path;

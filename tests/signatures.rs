@@ -1,5 +1,12 @@
 //! Wycheproof and the JOSE cookbook against our own reading of JWS and our verifier. What differs is listed with its
 //! reason, and an exception that is not needed fails as well.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/vectors.rs"]
 mod vectors;

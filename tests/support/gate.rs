@@ -2,9 +2,8 @@
 
 use entra_gate::config;
 use entra_gate::jose::signature::Software;
-use entra_gate::judge::refusal::Refusal;
 use entra_gate::judge::request::Request;
-use entra_gate::judge::verdict::{Grant, Judgement, Verdict};
+use entra_gate::judge::verdict::Judgement;
 use entra_gate::judge::{Given, judge};
 use entra_gate::keys::discovery::Metadata;
 use entra_gate::keys::document::DocumentId;
@@ -76,24 +75,5 @@ impl Gate {
             signatures: &Software,
         };
         judge(&request, &given)
-    }
-
-    /// What becomes of a minted token: who passes, or why not.
-    pub(crate) fn try_token(&self, path: &str, request: &Value) -> Result<Grant, Refusal> {
-        let token = self.mint(request);
-        match self.judge(path, Some(&format!("Bearer {token}"))).verdict {
-            Verdict::Allow(grant) => Ok(grant),
-            Verdict::Refuse(refusal) => Err(refusal),
-            Verdict::Lack(lack) => Err(lack.otherwise),
-        }
-    }
-
-    /// The reason's code, or `passes`.
-    pub(crate) fn outcome(&self, request: &Value) -> &'static str {
-        self.outcome_at("/", request)
-    }
-
-    pub(crate) fn outcome_at(&self, path: &str, request: &Value) -> &'static str {
-        self.try_token(path, request).map_or_else(|refusal| refusal.reason().code(), |_| "passes")
     }
 }
