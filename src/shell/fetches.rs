@@ -1,13 +1,13 @@
 //! Fetching: metadata, then keys, by calls that belong to the root context.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType};
 
 use super::gate::Gate;
 use super::host;
+use super::shared::Shared;
 use crate::keys::discovery::{FetchFault, MAX_BODY_BYTES, Metadata};
 use crate::keys::document::{Address, Document, DocumentId};
 use crate::keys::record::Fetched;
@@ -30,14 +30,10 @@ struct Call {
 impl Fetches {
     /// Starts the fetches that are due and not some other worker's.
     pub(super) fn start_due(&mut self, gate: &Gate) {
-        for (id, document) in gate.documents() {
-            if self.calls.len() >= MOST_IN_FLIGHT {
-                return;
-            }
-            if let Some(cause) = gate.claim(id, document) {
-                host::log(LogLevel::Debug, || format!("fetching {}: {cause:?}", document.metadata));
-                self.send(gate, id, document, &document.metadata, None);
-            }
+        for (id, cause) in gate.claim(MOST_IN_FLIGHT.saturating_sub(self.calls.len())) {
+            let Some((document, _)) = gate.source(id) else { continue };
+            host::log(LogLevel::Debug, || format!("fetching {}: {cause:?}", document.metadata));
+            self.send(gate, id, &document.metadata, None);
         }
     }
 
@@ -46,17 +42,17 @@ impl Fetches {
         let Some(call) = self.calls.remove(&token) else {
             return false;
         };
-        let Some(document) = gate.document(call.document) else {
+        let Some((document, shared)) = gate.source(call.document) else {
             return false;
         };
         let body = match answer(headers, body_size) {
             Ok(body) => body,
-            Err(fault) => return fail(gate, document, &fault),
+            Err(fault) => return fail(gate, document, shared, &fault),
         };
         let Some(metadata) = call.metadata else {
             return match Metadata::read(document, &body) {
-                Ok(metadata) => !self.send(gate, call.document, document, &metadata.jwks_uri, Some(body)),
-                Err(fault) => fail(gate, document, &fault),
+                Ok(metadata) => !self.send(gate, call.document, &metadata.jwks_uri, Some(body)),
+                Err(fault) => fail(gate, document, shared, &fault),
             };
         };
         let fetched = Fetched { fetched_at: host::now(), metadata, keys: body };
@@ -67,22 +63,18 @@ impl Fetches {
                     let (keys, skipped) = (held.keys.len(), held.keys.skipped());
                     format!("keys fetched: {} ({keys} usable, {skipped} skipped)", document.metadata)
                 });
-                gate.publish(document, &fetched);
+                shared.succeed(&fetched);
                 true
             }
-            Err(fault) => fail(gate, document, &fault),
+            Err(fault) => fail(gate, document, shared, &fault),
         }
     }
 
     /// Sends a request; whether it is under way.
-    fn send(
-        &mut self,
-        gate: &Gate,
-        id: DocumentId,
-        document: &Document,
-        address: &Address,
-        metadata: Option<Vec<u8>>,
-    ) -> bool {
+    fn send(&mut self, gate: &Gate, id: DocumentId, address: &Address, metadata: Option<Vec<u8>>) -> bool {
+        let Some((document, shared)) = gate.source(id) else {
+            return false;
+        };
         let headers = vec![
             (":method", "GET"),
             (":scheme", "https"),
@@ -91,14 +83,13 @@ impl Fetches {
             ("accept", "application/json"),
             ("user-agent", concat!("entra-gate/", env!("CARGO_PKG_VERSION"))),
         ];
-        let timeout = document.timeout.max(Duration::from_millis(1));
-        match hostcalls::dispatch_http_call(&document.cluster, headers, None, vec![], timeout) {
+        match hostcalls::dispatch_http_call(&document.cluster, headers, None, vec![], document.timeout) {
             Ok(token) => {
                 self.calls.insert(token, Call { document: id, metadata });
                 true
             }
             Err(_) => {
-                fail(gate, document, &FetchFault::NotSent);
+                fail(gate, document, shared, &FetchFault::NotSent);
                 false
             }
         }
@@ -106,12 +97,12 @@ impl Fetches {
 }
 
 /// Ends a fetch badly. What is held stays.
-fn fail(gate: &Gate, document: &Document, fault: &FetchFault) -> bool {
+fn fail(gate: &Gate, document: &Document, shared: &Shared, fault: &FetchFault) -> bool {
     gate.meters.fetch_failed();
     host::log(LogLevel::Warn, || {
         format!("keys not fetched: {} by cluster {}: {fault}", document.metadata, document.cluster)
     });
-    gate.publish_failure(document);
+    shared.fail();
     true
 }
 

@@ -1,7 +1,7 @@
-//! What the root and the sessions of one plugin share: the policy, the keys, who waits, and what workers tell each other.
+//! What the root and the sessions of one plugin share: the policy, the keys, and who waits for them.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proxy_wasm::hostcalls;
@@ -10,14 +10,14 @@ use proxy_wasm::types::LogLevel;
 use super::effects;
 use super::host::{self, HostSignatures};
 use super::meters::Meters;
+use super::shared::Shared;
 use super::waiting::{Waiter, Waiting};
 use crate::judge::refusal::Refusal;
 use crate::judge::request::Request;
 use crate::judge::verdict::{Judgement, Lack, Outlook, Seen, Verdict, Want};
 use crate::judge::{Given, judge};
 use crate::keys::document::{Document, DocumentId};
-use crate::keys::freshness::{Cause, Millis, Progress, millis};
-use crate::keys::record::Fetched;
+use crate::keys::freshness::{Cause, Millis, millis};
 use crate::keys::store::KeyStore;
 use crate::policy::Policy;
 use crate::revocation::Revocations;
@@ -26,8 +26,6 @@ use crate::revocation::Revocations;
 const TICK_WAITING: Duration = Duration::from_millis(10);
 /// Between ticks otherwise: how soon a worker sees what another fetched.
 const TICK_IDLE: Duration = Duration::from_millis(500);
-/// How often an update of shared progress is tried again when another worker was faster.
-const UPDATE_ATTEMPTS: u32 = 16;
 /// How much longer than its two requests a fetch is waited for.
 const WAIT_SLACK: Millis = 1_000;
 
@@ -38,73 +36,67 @@ pub(super) struct Gate {
     keys: RefCell<KeyStore>,
     revocations: Revocations,
     waiting: RefCell<Waiting>,
-    /// By document: the generation of keys that was loaded here.
-    loaded: RefCell<Vec<u64>>,
-    /// Documents for which a token named an unknown key.
-    unknown_kids: RefCell<BTreeSet<DocumentId>>,
+    sources: BTreeMap<DocumentId, Source>,
+    /// This worker's share of the spread of refreshes.
     jitter: u8,
 }
 
+/// A document that is fetched.
+struct Source {
+    document: Document,
+    shared: Shared,
+    /// The generation of keys that was loaded here.
+    loaded: Cell<u64>,
+    /// Whether a token named a key that is not held.
+    unknown_kid: Cell<bool>,
+}
+
 /// What becomes of a request now.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    Goes,
     Answered,
+    Goes,
     Waits,
 }
 
 impl Gate {
     pub(super) fn new(policy: Policy, meters: Meters) -> Self {
-        let keys = policy.key_store();
         let entries = policy.revocation.as_ref().map(|revocation| revocation.entries.clone()).unwrap_or_default();
+        let source = |document: &Document| Source {
+            document: document.clone(),
+            shared: Shared::new(document),
+            loaded: Cell::new(0),
+            unknown_kid: Cell::new(false),
+        };
+        let documents = policy.documents.iter().enumerate();
+        let sources = documents.filter_map(|(at, document)| Some((DocumentId(at), source(document.as_ref()?))));
         let gate = Self {
-            keys: RefCell::new(keys),
+            keys: RefCell::new(policy.key_store()),
             revocations: Revocations::new(entries),
             waiting: RefCell::default(),
-            loaded: RefCell::new(vec![0; policy.documents.len()]),
-            unknown_kids: RefCell::default(),
-            jitter: host::random().to_le_bytes().into_iter().fold(0, |mixed, byte| mixed ^ byte),
+            sources: sources.collect(),
+            jitter: u8::try_from(host::random() % 256).unwrap_or_default(),
             policy,
             meters,
         };
-        for (_, document) in gate.documents() {
-            // The first VM writes a record before any other exists: CAS cannot elect among workers that find none.
-            if matches!(hostcalls::get_shared_data(&progress_key(document)), Ok((None, _))) {
-                let _ =
-                    hostcalls::set_shared_data(&progress_key(document), Some(&Progress::default().to_bytes()), None);
-            }
-        }
         // A VM that is born after a trap starts from what the others hold.
         gate.load_shared();
         gate
     }
 
-    pub(super) fn documents(&self) -> impl Iterator<Item = (DocumentId, &Document)> {
-        let fetched = |(at, document): (usize, &'_ Option<Document>)| document.as_ref().map(|_| DocumentId(at));
-        self.policy.documents.iter().enumerate().filter_map(fetched).filter_map(|id| Some((id, self.document(id)?)))
-    }
-
-    pub(super) fn document(&self, id: DocumentId) -> Option<&Document> {
-        self.policy.documents.get(id.0)?.as_ref()
-    }
-
     /// Judges a request of the active context and applies what comes out.
     pub(super) fn receive(&self, context: u32, request: Request) -> Fate {
         let now = host::now();
-        let judgement = self.judge(&request, now);
-        let Judgement { verdict: Verdict::Lack(lack), seen } = judgement else {
-            return self.apply(judgement);
-        };
+        let mut judgement = self.judge(&request, now);
         // Another worker may have fetched since the last tick.
-        if self.load_shared() {
-            let again = self.judge(&request, now);
-            return match again {
-                Judgement { verdict: Verdict::Lack(lack), seen } => {
-                    self.wait(context, request, Vec::new(), lack, &seen, now)
-                }
-                settled => self.apply(settled),
-            };
+        if matches!(judgement.verdict, Verdict::Lack(_)) && self.load_shared() {
+            judgement = self.judge(&request, now);
         }
-        self.wait(context, request, Vec::new(), lack, &seen, now)
+        let Judgement { verdict, seen } = judgement;
+        match verdict {
+            Verdict::Lack(lack) => self.wait(context, request, Vec::new(), lack, &seen, now),
+            Verdict::Allow(_) | Verdict::Refuse(_) => self.apply(&verdict, &seen),
+        }
     }
 
     /// Answers those whose fetch has ended or whose time is over. Each is judged again from the start.
@@ -113,21 +105,15 @@ impl Gate {
             return;
         }
         let now = host::now();
-        let ready = |waiter: &Waiter| {
-            waiter.deadline <= now
-                || waiter
-                    .documents
-                    .last()
-                    .and_then(|id| self.document(*id))
-                    .is_none_or(|document| progress_of(document).0.outcomes != waiter.outcomes)
-        };
-        let ready = self.waiting.borrow_mut().take_if(ready);
+        let outcomes: BTreeMap<DocumentId, u64> =
+            self.sources.iter().map(|(id, source)| (*id, source.shared.progress().outcomes)).collect();
+        let ready = self.waiting.borrow_mut().take_if(|waiter| {
+            let ended = waiter.documents.last().and_then(|id| outcomes.get(id)) != Some(&waiter.outcomes);
+            ended || waiter.deadline <= now
+        });
         for waiter in ready {
             // A client that hung up has no context any more.
-            if hostcalls::set_effective_context(waiter.context).is_err() {
-                continue;
-            }
-            if let Fate::Goes = self.settle(waiter, now) {
+            if hostcalls::set_effective_context(waiter.context).is_ok() && self.settle(waiter, now) == Fate::Goes {
                 let _ = hostcalls::resume_http_request();
             }
         }
@@ -145,19 +131,14 @@ impl Gate {
     /// Loads what other workers fetched; whether there was anything new.
     pub(super) fn load_shared(&self) -> bool {
         let mut news = false;
-        for (id, document) in self.documents() {
-            let generation = progress_of(document).0.generation;
-            let known = self.loaded.borrow().get(id.0).copied();
-            if generation == 0 || known == Some(generation) {
+        for (id, Source { document, shared, loaded, .. }) in &self.sources {
+            let generation = shared.progress().generation;
+            if generation == 0 || loaded.replace(generation) == generation {
                 continue;
             }
-            if let Some(loaded) = self.loaded.borrow_mut().get_mut(id.0) {
-                *loaded = generation;
-            }
-            let record = hostcalls::get_shared_data(&keys_key(document)).ok().and_then(|(bytes, _)| bytes);
-            match record.as_deref().and_then(Fetched::from_bytes).map(|fetched| fetched.read(document)) {
+            match shared.fetched().map(|fetched| fetched.read(document)) {
                 Some(Ok(held)) => {
-                    self.keys.borrow_mut().accept(id, held);
+                    self.keys.borrow_mut().accept(*id, held);
                     news = true;
                 }
                 Some(Err(fault)) => {
@@ -169,27 +150,21 @@ impl Gate {
         news
     }
 
-    /// Takes the fetching of a document upon this worker, if it is due and nobody else was faster.
-    pub(super) fn claim(&self, id: DocumentId, document: &Document) -> Option<Cause> {
+    /// The documents that this worker must fetch now: due, and not some other worker's.
+    pub(super) fn claim(&self, most: usize) -> Vec<(DocumentId, Cause)> {
         let now = host::now();
-        let (progress, cas) = progress_of(document);
-        let wanted = self.unknown_kids.borrow().contains(&id);
-        let cause = progress.due(document, now, wanted, self.jitter)?;
-        let started = progress.started(document, now, cause);
-        hostcalls::set_shared_data(&progress_key(document), Some(&started.to_bytes()), cas).ok()?;
-        self.unknown_kids.borrow_mut().remove(&id);
-        Some(cause)
+        let claim = |(id, source): (&DocumentId, &Source)| {
+            let Source { document, shared, unknown_kid, .. } = source;
+            let cause = shared.claim(document, now, unknown_kid.get(), self.jitter)?;
+            unknown_kid.set(false);
+            Some((*id, cause))
+        };
+        self.sources.iter().filter_map(claim).take(most).collect()
     }
 
-    /// Publishes a good fetch: the keys first, then the news of them.
-    pub(super) fn publish(&self, document: &Document, fetched: &Fetched) {
-        let _ = hostcalls::set_shared_data(&keys_key(document), Some(&fetched.to_bytes()), None);
-        update(document, |progress| progress.succeeded(fetched.fetched_at));
-    }
-
-    /// Publishes a fetch that failed.
-    pub(super) fn publish_failure(&self, document: &Document) {
-        update(document, Progress::failed);
+    /// A document that is fetched, and where workers share it.
+    pub(super) fn source(&self, id: DocumentId) -> Option<(&Document, &Shared)> {
+        self.sources.get(&id).map(|source| (&source.document, &source.shared))
     }
 
     /// Sets the next tick: soon while somebody waits.
@@ -202,17 +177,16 @@ impl Gate {
     pub(super) fn tell_age(&self) {
         let now = host::now();
         let keys = self.keys.borrow();
-        let ages = self.documents().filter_map(|(id, _)| keys.get(id, now)?.age(now));
+        let ages = self.sources.keys().filter_map(|id| keys.get(*id, now)?.age(now));
         if let Some(oldest) = ages.max() {
             self.meters.age_seconds(oldest.as_secs());
         }
     }
 
     fn judge(&self, request: &Request, now: Millis) -> Judgement {
-        let keys = self.keys.borrow();
         let given = Given {
             policy: &self.policy,
-            keys: &keys,
+            keys: &self.keys.borrow(),
             revocations: &self.revocations,
             now,
             signatures: &HostSignatures,
@@ -220,15 +194,14 @@ impl Gate {
         judge(request, &given)
     }
 
-    fn apply(&self, judgement: Judgement) -> Fate {
-        let Judgement { verdict, seen } = judgement;
+    fn apply(&self, verdict: &Verdict, seen: &Seen) -> Fate {
         match verdict {
             Verdict::Allow(grant) => {
-                effects::allow(&grant, &self.policy, &self.meters);
+                effects::allow(grant, &self.policy, &self.meters);
                 Fate::Goes
             }
-            Verdict::Refuse(refusal) => self.refuse(&refusal, &seen),
-            Verdict::Lack(lack) => self.refuse(&lack.otherwise, &seen),
+            Verdict::Lack(lack) => self.refuse(&lack.otherwise, seen),
+            Verdict::Refuse(refusal) => self.refuse(refusal, seen),
         }
     }
 
@@ -238,18 +211,20 @@ impl Gate {
     }
 
     fn settle(&self, waiter: Waiter, now: Millis) -> Fate {
-        let Judgement { verdict: Verdict::Lack(lack), seen } = self.judge(&waiter.request, now) else {
-            let judgement = self.judge(&waiter.request, now);
-            return self.apply(judgement);
+        let Judgement { verdict, seen } = self.judge(&waiter.request, now);
+        let lack = match verdict {
+            Verdict::Lack(lack) => lack,
+            Verdict::Allow(_) | Verdict::Refuse(_) => return self.apply(&verdict, &seen),
         };
-        let Some(document) = self.document(lack.document) else {
-            return self.refuse(&lack.otherwise, &seen);
-        };
-        if waiter.deadline <= now || waiter.documents.contains(&lack.document) {
-            let refusal = lack.give_up(&progress_of(document).0, document, now, self.jitter);
-            return self.refuse(&refusal, &seen);
+        // With two providers a token may lack one document's keys after another's, but none of them twice.
+        if waiter.deadline > now && !waiter.documents.contains(&lack.document) {
+            return self.wait(waiter.context, waiter.request, waiter.documents, lack, &seen, now);
         }
-        self.wait(waiter.context, waiter.request, waiter.documents, lack, &seen, now)
+        let refusal = match self.source(lack.document) {
+            Some((document, shared)) => lack.give_up(&shared.progress(), document, now, self.jitter),
+            None => lack.otherwise,
+        };
+        self.refuse(&refusal, &seen)
     }
 
     fn wait(
@@ -262,10 +237,10 @@ impl Gate {
         now: Millis,
     ) -> Fate {
         let (id, want) = (lack.document, lack.want);
-        let Some(document) = self.document(id) else {
+        let Some(Source { document, shared, unknown_kid, .. }) = self.sources.get(&id) else {
             return self.refuse(&lack.otherwise, seen);
         };
-        let progress = progress_of(document).0;
+        let progress = shared.progress();
         match lack.outlook(&progress, document, now, self.jitter) {
             Outlook::Refuse(refusal) => return self.refuse(&refusal, seen),
             Outlook::Wait => {}
@@ -273,38 +248,15 @@ impl Gate {
         documents.push(id);
         let deadline = now.saturating_add(millis(document.timeout).saturating_mul(2)).saturating_add(WAIT_SLACK);
         let waiter = Waiter { context, request, documents, outcomes: progress.outcomes, deadline };
-        let added = self.waiting.borrow_mut().add(waiter);
-        if added.is_err() {
+        if self.waiting.borrow_mut().add(waiter).is_err() {
             let refusal = Refusal::KeysUnavailable { document: document.metadata.to_string(), retry_after: 1 };
             return self.refuse(&refusal, seen);
         }
         if want == Want::Kid {
-            self.unknown_kids.borrow_mut().insert(id);
+            unknown_kid.set(true);
         }
         self.meters.waiting(self.waiting.borrow().len());
         self.set_tick();
         Fate::Waits
-    }
-}
-
-fn progress_key(document: &Document) -> String {
-    format!("entra_gate.progress/{}", document.metadata)
-}
-
-fn keys_key(document: &Document) -> String {
-    format!("entra_gate.keys/{}", document.metadata)
-}
-
-fn progress_of(document: &Document) -> (Progress, Option<u32>) {
-    let (bytes, cas) = hostcalls::get_shared_data(&progress_key(document)).unwrap_or_default();
-    (bytes.map_or_else(Progress::default, |bytes| Progress::from_bytes(&bytes)), cas)
-}
-
-fn update(document: &Document, change: impl Fn(Progress) -> Progress) {
-    for _ in 0..UPDATE_ATTEMPTS {
-        let (progress, cas) = progress_of(document);
-        if hostcalls::set_shared_data(&progress_key(document), Some(&change(progress).to_bytes()), cas).is_ok() {
-            return;
-        }
     }
 }

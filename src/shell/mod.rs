@@ -12,6 +12,7 @@ pub mod host;
 mod meters;
 mod root;
 mod session;
+mod shared;
 mod waiting;
 
 /// The SDK's entry point is an `extern` function, which is unsafe by the language's rules; its body is safe.
