@@ -224,6 +224,15 @@ fn versions_are_accepted_as_configured_and_named_when_not() {
 }
 
 #[test]
+fn a_shared_document_needs_a_tenant_that_fits() {
+    let any = gate_of(json!({"tenants": "any"}));
+    assert_eq!(any.outcome(&json!({"claims": {"tid": null}})), "claim_missing");
+    for tid in [json!(FABRIKAM), json!("{tenantid}"), json!("common"), json!("")] {
+        assert_eq!(any.outcome(&json!({"claims": {"tid": tid}})), "issuer_not_allowed", "{tid}");
+    }
+}
+
+#[test]
 fn clients_are_accepted_as_configured() {
     let daemon = "aaaaaaaa-0000-4000-8000-000000000001";
     let gate = gate_of(json!({"client_applications": [daemon]}));

@@ -13,7 +13,7 @@ const MOST_EXPECTED: usize = 8;
 #[must_use]
 pub fn wrong(iss: &str, tid: Option<&str>, accepted: &[&Provider]) -> Refusal {
     let origin = Origin::of(iss);
-    if let Some(refusal) = origin.and_then(|origin| wrong_version_or_tenant(origin, iss, accepted)) {
+    if let Some(refusal) = origin.and_then(|origin| well_formed(origin, iss, tid, accepted)) {
         return refusal;
     }
     let has = |kind: Kind| accepted.iter().any(|provider| provider.kind == kind);
@@ -102,8 +102,8 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// A well-formed issuer of an accepted kind and cloud: then its version or its tenant is what is wrong.
-fn wrong_version_or_tenant(origin: Origin<'_>, iss: &str, accepted: &[&Provider]) -> Option<Refusal> {
+/// An issuer as an accepted kind and cloud writes it: then the version, the tenant, or `tid` is what is wrong.
+fn well_formed(origin: Origin<'_>, iss: &str, tid: Option<&str>, accepted: &[&Provider]) -> Option<Refusal> {
     let (tenant, version) = (origin.tenant?, origin.version?);
     let of_kind: Vec<&&Provider> = accepted
         .iter()
@@ -116,7 +116,12 @@ fn wrong_version_or_tenant(origin: Origin<'_>, iss: &str, accepted: &[&Provider]
         Tenants::Unknown => false,
     };
     if let Some(provider) = of_kind.iter().find(serves) {
-        return Some(Refusal::TokenVersionNotAllowed { found: version, provider: provider.name.clone() });
+        let takes_version = provider.authorities.iter().any(|authority| authority.version == Some(version));
+        return Some(match tid {
+            _ if !takes_version => Refusal::TokenVersionNotAllowed { found: version, provider: provider.name.clone() },
+            None => Refusal::ClaimMissing { claim: "tid" },
+            Some(_) => fault(iss, accepted, IssuerHint::Inconsistent { claim: "tid" }),
+        });
     }
     if of_kind.is_empty() {
         return None;

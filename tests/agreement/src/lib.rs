@@ -23,7 +23,8 @@ impl Context for Root {}
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
-        let document = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size).ok().flatten().unwrap_or_default();
+        let document =
+            hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size).ok().flatten().unwrap_or_default();
         let vectors: Vec<Value> = serde_json::from_slice(&document).unwrap_or_default();
         let differing: Vec<String> = vectors.iter().filter_map(difference).collect();
         for line in &differing {
