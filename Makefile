@@ -17,7 +17,7 @@ FUZZ_SECONDS := 60
 export ENTRA_GATE_WASM := $(CURDIR)/$(WASM)
 export ENTRA_GATE_ENVOYS := $(foreach v,$(ENVOY_VERSIONS),$(CURDIR)/.tools/envoy-$(v)/bin/envoy)
 
-.PHONY: help wasm demo test bench fuzz scripts fmt lint deny doc unit size envoy e2e compose clean
+.PHONY: help wasm demo test bench fuzz scripts fmt lint deny doc unit size envoy agreement e2e compose clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-9s %s\n", $$1, $$2 }'
@@ -68,9 +68,14 @@ envoy: ## Installs the supported versions of Envoy into .tools/
 	@$(SETUP)/envoy.sh
 
 # Cargo builds the binaries of a package for that package's own tests only; the mock is another package's.
-e2e: envoy ## Tests with the real Envoy, every supported version (after `make wasm`)
+e2e: envoy agreement ## Tests with the real Envoy, every supported version (after `make wasm`)
 	@cargo build --locked -p mock-entra --bins
 	@cargo test --locked -p envoy-tests --no-fail-fast
+
+agreement: ## Builds the filter that compares the host's verifier with ours: dist/agreement.wasm
+	@$(SETUP)/wasm-cargo.sh build --release --locked -p agreement
+	@mkdir -p dist
+	@cp $(TARGET_DIR)/wasm32-wasip1/release/agreement.wasm dist/agreement.wasm
 
 compose: ## The docker compose example, run as a user would, where there is a Docker engine
 	@envoy/compose/test.sh
