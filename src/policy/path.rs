@@ -1,7 +1,7 @@
 //! The forms in which an upstream may act on a path.
 //!
 //! A rule must hold for what the upstream serves, and upstreams differ: some decode `%2e%2e`, merge `//`, drop `;x=y`,
-//! read `\` as `/`, or ignore a trailing slash. A path that can be read in several ways is therefore matched in all of
+//! read `\` as `/`, or drop control characters. A path that can be read in several ways is therefore matched in all of
 //! them, and the strictest rule wins. (RFC 3986 section 6.2; CVE-2021-43824 and its relatives.)
 
 use std::borrow::Cow;
@@ -32,7 +32,7 @@ pub fn readings(target: &str) -> Option<Vec<Cow<'_, str>>> {
             merged_slashes(&reading),
             resolved(&reading),
             until_nul(&reading),
-            without_trailing_slash(&reading),
+            without_controls(&reading),
         ] {
             if !found.contains(&Cow::Borrowed(other.as_str())) {
                 if found.len() == MAX_READINGS {
@@ -49,10 +49,7 @@ pub fn readings(target: &str) -> Option<Vec<Cow<'_, str>>> {
 fn is_plain(path: &str) -> bool {
     let ordinary = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-~!$&'()*+,=:@.".contains(&byte);
     let dotted = |segment: &str| segment == "." || segment == "..";
-    path.bytes().all(ordinary)
-        && !path.contains("//")
-        && (path.len() <= 1 || !path.ends_with('/'))
-        && !path.split('/').any(dotted)
+    path.bytes().all(ordinary) && !path.contains("//") && !path.split('/').any(dotted)
 }
 
 fn percent_decoded(path: &str) -> String {
@@ -110,11 +107,8 @@ fn until_nul(path: &str) -> String {
     path.split('\0').next().unwrap_or_default().to_owned()
 }
 
-fn without_trailing_slash(path: &str) -> String {
-    match path.strip_suffix('/') {
-        Some(shorter) if !shorter.is_empty() => shorter.to_owned(),
-        _ => path.to_owned(),
-    }
+fn without_controls(path: &str) -> String {
+    path.chars().filter(|character| !character.is_control()).collect()
 }
 
 #[cfg(test)]
@@ -148,7 +142,8 @@ mod tests {
             "/admin%3bx",
             "/%61dmin",
             "/admin%00.png",
-            "/admin/",
+            "/public/..%00/admin",
+            "/ad%09min",
             "/public/x/../../admin",
         ] {
             assert!(all(target).contains(&"/admin".to_owned()), "{target}: {:?}", all(target));

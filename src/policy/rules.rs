@@ -127,6 +127,16 @@ impl PathMatcher {
         }
     }
 
+    /// Whether the path differs from the pattern, or from its beginning, only by a final slash.
+    fn matches_without_final_slash(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(text) | Self::Prefix(text) => {
+                path.trim_end_matches('/').eq_ignore_ascii_case(text.trim_end_matches('/'))
+            }
+            Self::Regex(_) => false,
+        }
+    }
+
     fn has_upper_case(&self) -> bool {
         match self {
             Self::Exact(text) | Self::Prefix(text) => text.bytes().any(|byte| byte.is_ascii_uppercase()),
@@ -159,12 +169,18 @@ impl HostMatcher {
     }
 }
 
-impl Matcher {
+impl Rule {
     fn matches(&self, method: &str, host: &str, path: &str, case: LetterCase) -> bool {
+        let Matcher { path: path_matcher, methods, hosts } = &self.matcher;
         // Methods are case-sensitive (RFC 9110 section 9.1), but upstreams exist that are not.
-        self.methods.as_ref().is_none_or(|methods| methods.iter().any(|known| known.eq_ignore_ascii_case(method)))
-            && self.hosts.as_ref().is_none_or(|hosts| hosts.iter().any(|known| known.matches(host)))
-            && self.path.as_ref().is_none_or(|known| known.matches(path, case))
+        methods.as_ref().is_none_or(|methods| methods.iter().any(|known| known.eq_ignore_ascii_case(method)))
+            && hosts.as_ref().is_none_or(|hosts| hosts.iter().any(|known| known.matches(host)))
+            && path_matcher.as_ref().is_none_or(|known| known.matches(path, case) || self.closes_beside(known, path))
+    }
+
+    /// Many upstreams serve a path with and without a final slash alike: what is closed is closed for both.
+    fn closes_beside(&self, matcher: &PathMatcher, path: &str) -> bool {
+        matches!(self.demand, Demand::Token(_)) && matcher.matches_without_final_slash(path)
     }
 }
 
@@ -206,7 +222,7 @@ impl Rules {
                 let demand = self
                     .rules
                     .iter()
-                    .find(|rule| rule.matcher.matches(method, &host, path, *case))
+                    .find(|rule| rule.matches(method, &host, path, *case))
                     .map_or(&ANY_PROVIDER, |rule| &rule.demand);
                 if !demands.contains(&demand) {
                     demands.push(demand);
@@ -278,7 +294,7 @@ mod tests {
     #[test]
     fn the_first_match_decides() {
         let rules = rules();
-        for open in ["/public", "/public/x?y=/public/admin", "/healthz", "/files/17", "/public//x"] {
+        for open in ["/public", "/public/", "/public/x?y=/public/admin", "/healthz", "/files/17", "/public//x"] {
             assert!(is_open(&rules, open), "{open}");
         }
         for closed in ["/", "/orders", "/files/x", "/files/17/x", "/healthz/x", "/public/admin/x", "", "*"] {
@@ -308,7 +324,7 @@ mod tests {
             "/public\\admin",
             "/healthz/../orders",
             "/healthz;/../orders",
-            "/healthz/",
+            "/healthz/x/..",
             "/HEALTHZ",
             "/public/%252e%252e/orders",
             "/public/%00/../../orders",
@@ -328,6 +344,23 @@ mod tests {
         assert_eq!(without_token, WithoutToken::Refused);
         let providers: Vec<_> = requirements.iter().filter_map(|requirement| requirement.providers.clone()).collect();
         assert!(providers.contains(&vec![0]) && providers.contains(&vec![1]), "{providers:?}");
+    }
+
+    #[test]
+    fn a_final_slash_never_opens_what_is_closed() {
+        let rules = Rules::new(vec![
+            rule(PathMatcher::Exact("/files/secret".into()), of(0)),
+            rule(PathMatcher::Prefix("/files/staff/".into()), of(0)),
+            rule(PathMatcher::Prefix("/files".into()), Demand::Anonymous),
+        ]);
+        for closed in
+            ["/files/secret", "/files/secret/", "/files/SECRET/", "/files/staff", "/files/staff/", "/files/staff/x"]
+        {
+            assert!(!is_open(&rules, closed), "{closed}");
+        }
+        for open in ["/files", "/files/", "/files/x/", "/files/secret/x", "/files/staffroom"] {
+            assert!(is_open(&rules, open), "{open}");
+        }
     }
 
     #[test]
