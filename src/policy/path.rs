@@ -26,7 +26,7 @@ pub fn readings(target: &str) -> Option<Vec<Cow<'_, str>>> {
     while let Some(reading) = found.get(next).cloned() {
         next += 1;
         for other in [
-            percent_decoded(&reading),
+            percent_decoded(&reading)?,
             without_parameters(&reading),
             reading.replace('\\', "/"),
             merged_slashes(&reading),
@@ -52,7 +52,8 @@ fn is_plain(path: &str) -> bool {
     path.bytes().all(ordinary) && !path.contains("//") && !path.split('/').any(dotted)
 }
 
-fn percent_decoded(path: &str) -> String {
+/// None for overlong UTF-8: nobody writes a dot or a slash that way but to hide it, and some decoders believe it.
+fn percent_decoded(path: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let Some((first, after)) = rest.split_first() {
@@ -64,7 +65,10 @@ fn percent_decoded(path: &str) -> String {
         decoded.push(byte);
         rest = after;
     }
-    String::from_utf8_lossy(&decoded).into_owned()
+    let overlong = decoded.array_windows().any(|[lead, next]| {
+        matches!((lead, next), (0xc0 | 0xc1, 0x80..=0xbf) | (0xe0, 0x80..=0x9f) | (0xf0, 0x80..=0x8f))
+    });
+    (!overlong).then(|| String::from_utf8_lossy(&decoded).into_owned())
 }
 
 fn without_parameters(path: &str) -> String {
@@ -147,6 +151,16 @@ mod tests {
             "/public/x/../../admin",
         ] {
             assert!(all(target).contains(&"/admin".to_owned()), "{target}: {:?}", all(target));
+        }
+    }
+
+    #[test]
+    fn overlong_utf_8_is_not_read() {
+        for target in ["/public/%c0%ae%c0%ae/staff", "/a%c0%afb", "/a%e0%80%afb", "/a%f0%80%80%afb", "/a%25c0%25afb"] {
+            assert!(readings(target).is_none(), "{target}");
+        }
+        for target in ["/caf%c3%a9", "/caf%e9", "/%C0 la carte", "/%e2%82%ac"] {
+            assert!(readings(target).is_some(), "{target}");
         }
     }
 
