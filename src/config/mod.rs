@@ -87,11 +87,15 @@ fn read(document: &[u8]) -> Result<Value, Mistake> {
 fn compile_value(root: &Node<'_>) -> Option<Policy> {
     let members = root.object(&MEMBERS, &NOT_YET)?;
     let mut documents = provider::Documents::default();
-    let providers = members.required("providers").and_then(|node| provider::compile_all(&node, &mut documents));
-    let names: Option<Vec<String>> =
-        providers.as_ref().map(|providers| providers.iter().map(|provider| provider.name.clone()).collect());
+    let providers = members.required("providers");
+    let names: Vec<&str> = providers
+        .iter()
+        .filter_map(|node| node.json().as_object())
+        .flat_map(|all| all.keys().map(String::as_str))
+        .collect();
+    let providers = providers.and_then(|node| provider::compile_all(&node, &mut documents));
     let rules = match members.get("rules") {
-        Some(node) => rules::compile(&node, names.as_deref()),
+        Some(node) => rules::compile(&node, &names),
         None => Some(crate::policy::rules::Rules::default()),
     };
     let forward = match members.get("forward") {

@@ -94,11 +94,12 @@ fn compile(name: &str, node: &Node<'_>, documents: &mut Documents) -> Option<Pro
     });
     let source = Source::read(&members);
 
-    let (kind, cloud) = (kind?, cloud?);
+    let kind = kind?;
     forbid_what_does_not_fit(&members, kind);
     let tenants = tenants(&members, kind);
     let versions = versions(&members, kind);
-    let plan = Plan { members: &members, kind, cloud, tenants: tenants?, versions: versions?, source: source? };
+    let plan = Plan { members: &members, kind, cloud: cloud?, tenants: tenants?, versions: versions?, source: source? };
+    let cloud = plan.cloud;
     let authorities = plan.authorities(documents)?;
     Some(Provider {
         name: name.to_owned(),

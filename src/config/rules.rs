@@ -18,12 +18,12 @@ const REQUIRE_NOT_YET: [&str; 9] = [
     "user_roles",
 ];
 
-/// `providers` are the names that exist, if they could be read.
-pub(super) fn compile(node: &Node<'_>, providers: Option<&[String]>) -> Option<Rules> {
+/// `providers` are the names that exist, in their order.
+pub(super) fn compile(node: &Node<'_>, providers: &[&str]) -> Option<Rules> {
     node.list(|node| rule(node, providers)).map(Rules::new)
 }
 
-fn rule(node: &Node<'_>, providers: Option<&[String]>) -> Option<Rule> {
+fn rule(node: &Node<'_>, providers: &[&str]) -> Option<Rule> {
     let members = node.object(&MEMBERS, &[])?;
     let matcher = members.required("match").and_then(|node| matcher(&node));
     let demand = match (members.get("allow"), members.get("require")) {
@@ -37,17 +37,15 @@ fn rule(node: &Node<'_>, providers: Option<&[String]>) -> Option<Rule> {
     Some(Rule { matcher: matcher?, demand: demand? })
 }
 
-fn requirement(node: &Node<'_>, providers: Option<&[String]>) -> Option<Requirement> {
+fn requirement(node: &Node<'_>, providers: &[&str]) -> Option<Requirement> {
     let members = node.object(&REQUIRE_MEMBERS, &REQUIRE_NOT_YET)?;
     let providers = match members.get("providers") {
         None => None,
         Some(node) => Some(node.list(|node| {
             let name = node.text()?;
-            // Without readable providers their names cannot be wrong.
-            let Some(known) = providers else { return Some(0) };
-            match known.iter().position(|known| known == name) {
+            match providers.iter().position(|known| *known == name) {
                 Some(at) => Some(at),
-                None => node.mistake(&format!("a provider's name: one of {}", known.join(", "))),
+                None => node.mistake(&format!("a provider's name: one of {}", providers.join(", "))),
             }
         })?),
     };

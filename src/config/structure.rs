@@ -19,10 +19,17 @@ fn object(structure: prost_types::Struct) -> Option<Value> {
 fn json(value: prost_types::Value) -> Option<Value> {
     Some(match value.kind? {
         Kind::NullValue(_) => Value::Null,
-        Kind::NumberValue(number) => Value::Number(Number::from_f64(number)?),
+        Kind::NumberValue(number) => {
+            Value::Number(whole(number).map_or_else(|| Number::from_f64(number), |whole| Some(whole.into()))?)
+        }
         Kind::StringValue(text) => Value::String(text),
         Kind::BoolValue(flag) => Value::Bool(flag),
         Kind::StructValue(structure) => object(structure)?,
         Kind::ListValue(list) => Value::Array(list.values.into_iter().map(json).collect::<Option<_>>()?),
     })
+}
+
+/// A double that stands for a whole number: every number of a Struct is a double.
+fn whole(number: f64) -> Option<i64> {
+    (number.fract() == 0.0).then(|| format!("{number:.0}").parse().ok())?
 }

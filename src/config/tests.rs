@@ -166,7 +166,7 @@ fn equal_documents_of_two_providers_are_fetched_once() {
 fn all_mistakes_are_told_at_once_with_path_finding_and_expectation() {
     let document = json!({
         "providers": {
-            "p": {"tenants": ["contoso"], "audience": ["a"], "audiences": [], "upstream": {"cluster": ""}, "clock_skew": "5 parsecs"},
+            "p": {"tenants": ["contoso"], "cloud": "publik", "audience": ["a"], "audiences": [], "upstream": {"cluster": ""}, "clock_skew": "5 parsecs"},
             "q": {"kind": "saml", "tenants": [TENANT], "audiences": ["a"], "upstream": {"cluster": "c", "timeout": 5}},
         },
         "rules": [
@@ -185,6 +185,9 @@ fn all_mistakes_are_told_at_once_with_path_finding_and_expectation() {
         "providers.p.tenants[0]: found \"contoso\", expected a GUID",
         "providers.p.upstream.cluster: found \"\"",
         "providers.p.clock_skew: found \"5 parsecs\", expected a duration",
+        "providers.p.cloud: found \"publik\"",
+        "rules[1].match: found",
+        "rules[1].require.providers[0]: found \"r\", expected a provider's name: one of p, q",
         "providers.q.kind: found \"saml\", expected one of workforce, external_id, b2c, oidc",
         "providers.q.upstream.timeout: found 5, expected a duration",
         "rules[0].match.path: found \"healthz\"",
