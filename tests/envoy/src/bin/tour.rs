@@ -1,0 +1,276 @@
+//! The tour: requests through the gate, what was promised, and what came back.
+//!
+//! Starts Envoy with the docker compose example's configuration, a mock of Entra ID and an upstream on this machine; or
+//! walks through those that run already, where `TOUR_ENVOY_URL`, `TOUR_MOCK_URL` and `TOUR_UPSTREAM_URL` say.
+
+use std::error::Error;
+use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::builder::{FalseyValueParser, ValueParser};
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{ContentArrangement, Table};
+use envoy_tests::envoy::wasm;
+use envoy_tests::example::{COMPOSE, documents, in_place, with_wasm};
+use envoy_tests::token::FABRIKAM;
+use envoy_tests::world::Surroundings;
+use envoy_tests::{Answer, Entra, Envoy, Origin, Release, Request, Upstream};
+use serde_json::{Value, json};
+use tokio::signal::ctrl_c;
+
+/// Shows what the gate lets pass and what not, with real Envoy and a mock of Entra ID.
+#[derive(Parser)]
+struct Arguments {
+    /// Ends after the tour; fails if any answer was not the promised one.
+    #[arg(long, env = "ONCE", value_parser = FalseyValueParser::new())]
+    once: bool,
+    /// An Envoy that runs already, with the configuration of envoy/compose/envoy.yaml.
+    #[arg(long, env = "TOUR_ENVOY_URL", value_parser = url(), requires_all = ["mock", "upstream"])]
+    envoy: Option<Origin>,
+    /// Its mock of Entra ID.
+    #[arg(long, env = "TOUR_MOCK_URL", value_parser = url())]
+    mock: Option<Origin>,
+    /// Its upstream.
+    #[arg(long, env = "TOUR_UPSTREAM_URL", value_parser = url())]
+    upstream: Option<Origin>,
+    /// Its administration, for the counters at the end.
+    #[arg(long, env = "TOUR_ADMIN_URL", value_parser = url())]
+    admin: Option<Origin>,
+}
+
+fn url() -> ValueParser {
+    ValueParser::new(|text: &str| Origin::of_url(text).ok_or("not of the form http://host:port"))
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let arguments = Arguments::parse();
+    let (place, _running) = match (arguments.envoy, arguments.mock, arguments.upstream) {
+        (Some(gate), Some(mock), Some(upstream)) => {
+            (Place { gate, admin: arguments.admin, entra: Entra::at(mock), upstream: Upstream::at(upstream) }, None)
+        }
+        _ => start().await?,
+    };
+    let kept = tour(&place).await?;
+    if arguments.once {
+        return Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    println!("By hand, until Ctrl-C:\n");
+    println!("  curl -i {}", place.gate.url("/orders"));
+    let token = place.entra.mint(json!({})).await;
+    println!("  curl -i -H 'Authorization: Bearer {token}' {}", place.gate.url("/orders"));
+    println!("  curl -s -d '{{\"expires_in\":-600}}' {}", place.entra.origin().url("/_mock/token"));
+    ctrl_c().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where the tour takes place.
+struct Place {
+    gate: Origin,
+    admin: Option<Origin>,
+    entra: Entra,
+    upstream: Upstream,
+}
+
+/// What stops when it is dropped.
+type Running = envoy_tests::World;
+
+async fn start() -> Result<(Place, Option<Running>), Box<dyn Error>> {
+    let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], free(port)));
+    let surroundings = Surroundings::start_on(at(9100), at(9101)).await;
+    let bootstrap = documents(COMPOSE).into_iter().next().ok_or("the compose example is empty")?;
+    let bootstrap = in_place(with_wasm(bootstrap, &wasm()), &surroundings.clusters(), free(10_000), free(9901));
+    let release = Release::newest();
+    let envoy = Envoy::start(&release, &bootstrap, 2, &[]).await.map_err(|failure| failure.to_string())?;
+    println!("Envoy {} on {}, its administration on {}", release.version, envoy.url("/"), envoy.admin().url("/"));
+    println!("The mock of Entra ID on {}", surroundings.entra.origin().url("/"));
+    println!("The log is in {}\n", envoy.place().join("envoy.log").display());
+    let place = Place {
+        gate: envoy.ingress().clone(),
+        admin: Some(envoy.admin().clone()),
+        entra: surroundings.entra.clone(),
+        upstream: surroundings.upstream.clone(),
+    };
+    Ok((place, Some(surroundings.with(envoy))))
+}
+
+/// The port if it is free, else any.
+fn free(port: u16) -> u16 {
+    if TcpListener::bind(("127.0.0.1", port)).is_ok() { port } else { 0 }
+}
+
+/// What an answer must be.
+enum Promise {
+    /// The upstream's answer.
+    Passes,
+    /// A refusal: its status, its reason, and a part of its description.
+    Refused(u16, &'static str, &'static str),
+}
+
+/// What happens before a request.
+enum Before {
+    Nothing,
+    /// All keys are replaced by a new one; the old ones stay published.
+    Rotation,
+    /// The identity provider does not answer any more.
+    Outage,
+}
+
+struct Step {
+    title: &'static str,
+    before: Before,
+    path: &'static str,
+    /// What is minted; none for a request without a token.
+    token: Option<Value>,
+    promise: Promise,
+}
+
+impl Step {
+    fn new(title: &'static str, path: &'static str, token: Option<Value>, promise: Promise) -> Self {
+        Self { title, before: Before::Nothing, path, token, promise }
+    }
+
+    fn after(self, before: Before) -> Self {
+        Self { before, ..self }
+    }
+}
+
+fn steps(stranger: &str) -> Vec<Step> {
+    let passes = |title, path, token| Step::new(title, path, Some(token), Promise::Passes);
+    let refused = |title, path, token: Value, reason, words| {
+        Step::new(title, path, Some(token), Promise::Refused(401, reason, words))
+    };
+    vec![
+        Step::new("an open path", "/healthz", None, Promise::Passes),
+        passes("a v2 token", "/orders", json!({})),
+        passes("a v1 token", "/orders", json!({"version": 1, "audience": "api://orders"})),
+        passes("an External ID (CIAM) token", "/customers/me", json!({"kind": "external_id"})),
+        passes("a token of some other organization", "/partners/x", json!({"tenant": FABRIKAM})),
+        Step::new("no token", "/orders", None, Promise::Refused(401, "token_missing", "")),
+        refused(
+            "an expired token",
+            "/orders",
+            json!({"expires_in": -600, "issued_ago": 4200}),
+            "token_expired",
+            "expired",
+        ),
+        refused(
+            "a token for another API",
+            "/orders",
+            json!({"audience": "https://graph.microsoft.com"}),
+            "audience_not_allowed",
+            "Microsoft Graph",
+        ),
+        refused(
+            "a customer's token on the staff's route",
+            "/orders",
+            json!({"kind": "external_id"}),
+            "issuer_not_allowed",
+            "External ID (CIAM)",
+        ),
+        refused("another organization's token", "/orders", json!({"tenant": FABRIKAM}), "tenant_not_allowed", "tenant"),
+        refused(
+            "a forged token",
+            "/orders",
+            json!({"key": "stranger", "header": {"kid": stranger}}),
+            "signature_invalid",
+            "signature",
+        ),
+        refused("alg: none", "/orders", json!({"alg": "none"}), "algorithm_not_allowed", "alg"),
+        Step::new(
+            "two tokens in one header",
+            "/orders",
+            Some(json!("two")),
+            Promise::Refused(400, "request_malformed", "several"),
+        ),
+        passes("the first token of a new key, right after a rotation", "/orders", json!({})).after(Before::Rotation),
+        passes("the identity provider is down", "/orders", json!({})).after(Before::Outage),
+    ]
+}
+
+/// Whether every promise was kept.
+async fn tour(place: &Place) -> Result<bool, Box<dyn Error>> {
+    place.entra.clear_faults().await;
+    place.entra.keys(json!({"reset": true})).await;
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    if !table.is_tty() {
+        table.set_width(150);
+    }
+    table.set_header(["", "request", "promised", "got", "reason", "description"]);
+    let mut kept = 0;
+    let known = place.entra.kid(json!({})).await;
+    let steps = steps(&known);
+    let number = steps.len();
+    for step in steps {
+        match step.before {
+            Before::Nothing => {}
+            Before::Rotation => place.entra.keys(json!({"rotate": true})).await,
+            Before::Outage => place.entra.fault(json!({"fault": {"reset": true}})).await,
+        }
+        let seen = place.upstream.count().await;
+        let answer = place.gate.send(request(place, &step).await).await?;
+        let asked = place.upstream.count().await > seen;
+        let good = is_kept(&step.promise, &answer, asked);
+        kept += usize::from(good);
+        let (promised, reason) = match &step.promise {
+            Promise::Passes => ("200".to_owned(), ""),
+            Promise::Refused(status, reason, _) => (status.to_string(), *reason),
+        };
+        let description = match &step.promise {
+            Promise::Passes => String::new(),
+            Promise::Refused(..) => described(&answer),
+        };
+        let got = answer.reason().unwrap_or_default();
+        let reason = if got == reason { got } else { format!("{got} (promised: {reason})") };
+        let mark = if good { "✓" } else { "✗" };
+        let request = format!("{}\nGET {}", step.title, step.path);
+        table.add_row([mark, &request, &promised, &answer.status.to_string(), &reason, &description]);
+    }
+    place.entra.clear_faults().await;
+    println!("{table}\n");
+    if let Some(admin) = &place.admin {
+        println!("{}", counters(admin).await?);
+    }
+    println!("tour: {kept} passed, {} failed\n", number - kept);
+    Ok(kept == number)
+}
+
+async fn request(place: &Place, step: &Step) -> Request {
+    let request = Request::get(step.path);
+    match &step.token {
+        None => request,
+        Some(Value::String(_)) => {
+            let token = place.entra.mint(json!({})).await;
+            request.bearer(&token).bearer(&token)
+        }
+        Some(token) => request.bearer(&place.entra.mint(token.clone()).await),
+    }
+}
+
+fn described(answer: &Answer) -> String {
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    body["error_description"].as_str().unwrap_or_default().to_owned()
+}
+
+/// `asked` says whether the upstream saw the request.
+fn is_kept(promise: &Promise, answer: &Answer, asked: bool) -> bool {
+    match promise {
+        Promise::Passes => answer.status == 200 && asked,
+        Promise::Refused(status, reason, words) => {
+            answer.status == *status
+                && answer.reason().as_deref() == Some(*reason)
+                && described(answer).contains(words)
+                && !asked
+        }
+    }
+}
+
+/// The counters that are not zero, a line for each.
+async fn counters(admin: &Origin) -> Result<String, Box<dyn Error>> {
+    let stats = admin.send(Request::get("/stats?filter=entra_gate")).await?.text();
+    let told = |line: &&str| line.starts_with("wasmcustom.") && !line.ends_with(": 0");
+    let lines: Vec<String> = stats.lines().filter(told).map(|line| format!("  {line}\n")).collect();
+    Ok(format!("What {} counts:\n{}", admin.url("/stats?filter=entra_gate"), lines.concat()))
+}

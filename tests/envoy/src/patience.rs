@@ -1,0 +1,24 @@
+//! Waiting for what is not instant.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// Longer than anything here takes on a busy machine.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(25);
+
+/// Looks until there is something to see.
+///
+/// # Panics
+/// At the deadline, with what was waited for.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        sleep(BETWEEN_LOOKS).await;
+    }
+}
