@@ -13,7 +13,7 @@ pub mod verdict;
 
 use serde_json::Value;
 
-use self::refusal::{AudienceHint, IssuerHint, KeyFault, Reason, Refusal, RequestFault, TokenFault, TypeFault};
+use self::refusal::{AudienceHint, IssuerHint, KeyFault, Refusal, RequestFault, TokenFault, TypeFault};
 use self::request::Request;
 use self::verdict::{Grant, Identity, Judgement, Lack, Seen, Verdict, Want};
 use crate::entra::issuer::{Issuer, key_may_sign, tenant_in};
@@ -74,14 +74,16 @@ impl From<Refusal> for Halt {
     }
 }
 
-/// How far a token came with one provider: the farthest is the one worth telling about.
+/// The check that a token failed with one provider, in their order: the farthest is the one worth telling about.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
-    Issuer,
+    Authority,
     Times,
     Audience,
+    Client,
     Key,
-    Verified,
+    Signature,
+    Grant,
 }
 
 fn decide(request: &Request, given: &Given<'_>, seen: &mut Seen) -> Result<Grant, Halt> {
@@ -112,34 +114,40 @@ fn judge_token(
     given: &Given<'_>,
     seen: &mut Seen,
 ) -> Result<Grant, Halt> {
+    let accepts = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
     let algorithm = Algorithm::from_name(&token.header.alg)
-        .ok_or_else(|| Refusal::AlgorithmNotAllowed { found: token.header.alg.clone(), allowed: Vec::new() })?;
+        .ok_or_else(|| unknown_algorithm(&token.header.alg, given.policy, &accepts))?;
     check_type(token)?;
     let iss = claims::text(&token.claims, "iss")?.ok_or(Refusal::ClaimMissing { claim: "iss" })?;
     let tid = tenant_claim(&token.claims)?;
-    let accepts = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
 
     let mut farthest: Option<(Stage, Halt)> = None;
     for (at, provider, authority) in given.policy.providers.candidates(iss, tid) {
         if !accepts(at) {
             continue;
         }
-        seen.provider = Some(provider.name.clone());
         let attempt = Attempt { token, iss, tid, algorithm, provider, authority, given };
-        match attempt.run() {
+        let (stage, halt) = match attempt.run() {
             Ok(grant) => return Ok(grant),
-            // Every further provider would cost another signature: whoever sends a forged token does not get that.
-            Err((_, Halt::Refuse(refusal))) if refusal.reason() == Reason::SignatureInvalid => {
-                return Err(refusal.into());
-            }
-            Err((stage, halt)) => {
-                if farthest.as_ref().is_none_or(|(other, _)| *other < stage) {
-                    farthest = Some((stage, halt));
-                }
-            }
+            Err(failure) => failure,
+        };
+        if farthest.as_ref().is_none_or(|(other, _)| *other < stage) {
+            seen.provider = Some(provider.name.clone());
+            farthest = Some((stage, halt));
+        }
+        // Every further provider would cost another signature: whoever sends a forged token does not get that.
+        if stage == Stage::Signature {
+            break;
         }
     }
     Err(farthest.map_or_else(|| wrong_issuer(iss, tid, given.policy, &accepts).into(), |(_, halt)| halt))
+}
+
+fn unknown_algorithm(found: &str, policy: &Policy, accepts: &dyn Fn(usize) -> bool) -> Refusal {
+    let accepted = policy.providers.all().iter().enumerate().filter(|(at, _)| accepts(*at));
+    let mut allowed: Vec<Algorithm> = accepted.flat_map(|(_, provider)| provider.algorithms.clone()).collect();
+    allowed.dedup();
+    Refusal::AlgorithmNotAllowed { found: excerpt(found), allowed }
 }
 
 fn wrong_issuer(iss: &str, tid: Option<&str>, policy: &Policy, accepts: &dyn Fn(usize) -> bool) -> Refusal {
@@ -223,22 +231,23 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     fn run(&self) -> Result<Grant, (Stage, Halt)> {
         let at = |stage: Stage| move |refusal: Refusal| (stage, Halt::Refuse(refusal));
-        self.check_authority().map_err(at(Stage::Issuer))?;
-        self.check_algorithm().map_err(at(Stage::Issuer))?;
-        let (now, provider) = (self.given.seconds(), self.provider);
-        claims::times(&self.token.claims, now, provider.clock_skew, provider.max_lifetime).map_err(at(Stage::Times))?;
-        let client = self.client().map_err(at(Stage::Times))?;
-        self.check_audience(client).map_err(at(Stage::Times))?;
-        self.check_client(client).map_err(at(Stage::Audience))?;
+        let (claims, provider) = (&self.token.claims, self.provider);
+        self.check_authority().map_err(at(Stage::Authority))?;
+        self.check_algorithm().map_err(at(Stage::Authority))?;
+        claims::times(claims, self.given.seconds(), provider.clock_skew, provider.max_lifetime)
+            .map_err(at(Stage::Times))?;
+        let client = self.client().map_err(at(Stage::Audience))?;
+        self.check_audience(client).map_err(at(Stage::Audience))?;
+        self.check_client(client).map_err(at(Stage::Client))?;
         let key = self.key().map_err(|halt| (Stage::Key, halt))?;
-        let signed = self.token.verify(self.algorithm, &key.public_key, self.given.signatures).map_err(|fault| {
-            let refusal = fault.map_or_else(
-                || Refusal::SignatureInvalid { kid: excerpt(&key.kid) },
-                |form| Refusal::TokenMalformed(TokenFault::Form(form)),
-            );
-            (Stage::Verified, Halt::Refuse(refusal))
-        })?;
-        self.grant(&signed, client).map_err(at(Stage::Verified))
+        let verified = self.token.verify(self.algorithm, &key.public_key, self.given.signatures);
+        let signed = verified
+            .map_err(|fault| match fault {
+                Some(form) => Refusal::TokenMalformed(TokenFault::Form(form)),
+                None => Refusal::SignatureInvalid { kid: excerpt(&key.kid) },
+            })
+            .map_err(at(Stage::Signature))?;
+        self.grant(&signed, client).map_err(at(Stage::Grant))
     }
 
     /// Version, tenant and policy: `iss`, `tid`, `ver` and `tfp` must tell one story.

@@ -75,7 +75,7 @@ pub enum Refusal {
     AlgorithmNotAllowed {
         /// `alg`
         found: String,
-        /// The configured ones; empty if the token got no further than its header.
+        /// The configured ones.
         allowed: Vec<Algorithm>,
     },
     /// See [`Reason::AudienceNotAllowed`].

@@ -7,9 +7,9 @@
 use std::borrow::Cow;
 
 /// Longest ambiguous path that is expanded, in bytes.
-const MAX_AMBIGUOUS_BYTES: usize = 8 * 1024;
-/// Most readings of one path. Honest paths have one or two.
-const MAX_READINGS: usize = 32;
+const MAX_AMBIGUOUS_BYTES: usize = 4 * 1024;
+/// Most readings of one path. Honest paths have one or two; more would let a client buy much work with one request.
+const MAX_READINGS: usize = 16;
 
 /// All readings of the path of a request target, the literal one first. None if there are too many to be sure.
 #[must_use]

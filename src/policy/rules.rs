@@ -204,8 +204,7 @@ impl Rules {
     pub fn select(&self, method: &str, authority: &str, target: &str) -> Selection<'_> {
         static ANY_PROVIDER: Demand = Demand::Token(Requirement { providers: None });
         if self.rules.is_empty() {
-            let Demand::Token(requirement) = &ANY_PROVIDER else { return Selection::Unreadable };
-            return Selection::Token { requirements: vec![requirement], without_token: WithoutToken::Refused };
+            return strictest(&[&ANY_PROVIDER]);
         }
         let Some(paths) = readings(target) else {
             return Selection::Unreadable;
