@@ -47,24 +47,28 @@ impl Release {
     /// When one is missing.
     #[must_use]
     pub fn all() -> Vec<Self> {
+        Self::binaries().into_iter().map(Self::of).collect()
+    }
+
+    /// The newest; the others may be missing.
+    ///
+    /// # Panics
+    /// When it is missing.
+    #[must_use]
+    pub fn newest() -> Self {
+        let newest = Self::binaries().into_iter().next();
+        Self::of(newest.expect("envoy/setup/versions names a version"))
+    }
+
+    fn binaries() -> Vec<PathBuf> {
         let named = ["ENTRA_GATE_ENVOY", "ENTRA_GATE_ENVOYS"].iter().find_map(|name| std::env::var(name).ok());
-        let binaries: Vec<PathBuf> = match named.as_deref().map(str::trim) {
+        match named.as_deref().map(str::trim) {
             Some(named) if !named.is_empty() => named.split_whitespace().map(PathBuf::from).collect(),
             Some(_) | None => {
                 let versions = VERSIONS.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
                 versions.map(|version| repository().join(format!(".tools/envoy-{version}/bin/envoy"))).collect()
             }
-        };
-        binaries.into_iter().map(Self::of).collect()
-    }
-
-    /// The newest.
-    ///
-    /// # Panics
-    /// When there is none.
-    #[must_use]
-    pub fn newest() -> Self {
-        Self::all().into_iter().next().expect("envoy/setup/versions names a version")
+        }
     }
 
     fn of(binary: PathBuf) -> Self {

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::ExitCode;
 
 use envoy_tests::bootstrap::{Delivery, Options};
-use envoy_tests::envoy::wasm;
+use envoy_tests::envoy::{repository, wasm};
 use envoy_tests::example::{COMPOSE, documents, in_place, text, with_wasm};
 use envoy_tests::upstream::Echo;
 use envoy_tests::world::Surroundings;
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         the_istio_plugin_is_configured_by_its_file,
         the_envoy_gateway_policy_is_configured_by_its_file,
         the_envoy_gateway_cluster_is_valid,
+        the_readme_s_filter_runs_as_it_is,
     ];
     Suite::new().alone(&Release::all(), behaviours).run()
 }
@@ -127,4 +128,21 @@ async fn the_envoy_gateway_cluster_is_valid(release: &Release) {
     assert_eq!(&bootstrap["static_resources"]["clusters"][0], entra);
     bootstrap["static_resources"]["clusters"][0] = entra.clone();
     assert_valid(release, bootstrap);
+}
+
+async fn the_readme_s_filter_runs_as_it_is(release: &Release) {
+    let readme = fs::read_to_string(repository().join("README.md")).expect("README.md");
+    let yaml = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of YAML");
+    let surroundings = Surroundings::start().await;
+    let mut bootstrap = only(&text("entra-gate.yaml"));
+    let manager = &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+    manager["http_filters"][0] = only(yaml)[0].clone();
+    let bootstrap = in_place(with_wasm(bootstrap, &wasm()), &surroundings.clusters(), 0, 0);
+    let envoy = Envoy::start(release, &bootstrap, 2, &[]).await.unwrap_or_else(|failure| panic!("{failure}"));
+    let world = surroundings.with(envoy);
+    assert_eq!(world.send(Request::get("/healthz")).await.status, 200);
+    world.assert_refused(Request::get("/orders"), "token_missing").await;
+    world.assert_passes("/orders", json!({"version": 1})).await;
+    let customer = world.mint(json!({"kind": "external_id"})).await;
+    world.assert_token_refused("/orders", &customer, "issuer_not_allowed").await;
 }
