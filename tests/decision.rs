@@ -281,6 +281,14 @@ fn the_sentence_names_the_mistake() {
 }
 
 #[test]
+fn another_openid_provider_may_use_claims_of_entra_s_names() {
+    let metadata = "https://idp.example.com/.well-known/openid-configuration";
+    let gate = gate_of(json!({"kind": "oidc", "tenants": null, "metadata_url": metadata}));
+    assert_eq!(gate.outcome(&json!({"kind": "oidc", "claims": {"ver": 1}})), "passes");
+    assert_eq!(gate.outcome(&json!({"kind": "oidc", "claims": {"azp": null}})), "passes");
+}
+
+#[test]
 fn two_providers_may_share_an_issuer() {
     let gate = Gate::new(&json!({"providers": {
         "orders": provider(json!({"audiences": ["api://orders"]})),

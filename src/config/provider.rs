@@ -269,8 +269,14 @@ struct Draft {
 
 impl Plan<'_> {
     fn authorities(&self, documents: &mut Documents) -> Option<Vec<Authority>> {
-        let listed = optional(self.members, "issuers", |node| node.list(|issuer| issuer.text().map(str::to_owned)))?
-            .unwrap_or_default();
+        let listed = optional(self.members, "issuers", |node| {
+            node.list(|issuer| match issuer.text()? {
+                // A template would admit any tenant, and here nothing else would hold it.
+                template if template.contains(['{', '}']) => issuer.mistake("an exact issuer, without placeholders"),
+                exact => Some(exact.to_owned()),
+            })
+        })?
+        .unwrap_or_default();
         let metadata_url =
             optional(self.members, "metadata_url", |node| match node.json().as_str().and_then(Address::parse) {
                 Some(address) => Some(address.to_string()),

@@ -209,6 +209,10 @@ fn contradictions_are_mistakes() {
         (json!({"issuers": ["https://x/"]}), "providers.p.issuers"),
         (json!({"kind": "external_id", "domain": "c", "tenants": "any"}), "providers.p.tenants"),
         (json!({"kind": "external_id", "domain": "c", "tenants": [TENANT, TENANT]}), "providers.p.tenants"),
+        (
+            json!({"kind": "external_id", "domain": "c", "issuers": ["https://{tenantid}.example/"]}),
+            "providers.p.issuers[0]: found \"https://{tenantid}.example/\", expected an exact issuer",
+        ),
         (json!({"kind": "external_id"}), "providers.p.domain: found nothing"),
         (json!({"kind": "b2c", "domain": "c"}), "providers.p.policies: found nothing"),
         (json!({"kind": "b2c", "domain": "c", "policies": ["a/b"]}), "providers.p.policies[0]"),
