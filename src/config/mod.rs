@@ -2,6 +2,7 @@
 //!
 //! The document arrives as JSON text (`StringValue`) or as a serialized `google.protobuf.Struct`; both are the same.
 
+mod authority;
 mod forward;
 mod node;
 mod provider;
@@ -86,7 +87,7 @@ fn read(document: &[u8]) -> Result<Value, Mistake> {
 
 fn compile_value(root: &Node<'_>) -> Option<Policy> {
     let members = root.object(&MEMBERS, &NOT_YET)?;
-    let mut documents = provider::Documents::default();
+    let mut documents = authority::Documents::default();
     let providers = members.required("providers");
     let names: Vec<&str> = providers
         .iter()

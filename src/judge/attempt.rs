@@ -1,0 +1,337 @@
+//! One token against one authority of one provider: every check in order, up to the grant.
+
+use super::claims;
+use super::issuer;
+use super::refusal::{AudienceHint, IssuerHint, KeyFault, Refusal, TokenFault, TypeFault};
+use super::verdict::{Grant, Identity, Lack, Want};
+use super::{Given, excerpt};
+use crate::entra::issuer::{Issuer, key_may_sign, tenant_in};
+use crate::entra::{PERSONAL_ACCOUNTS, TokenVersion};
+use crate::jose::algorithm::Algorithm;
+use crate::jose::compact::{Signed, Unverified};
+use crate::jose::json::Object;
+use crate::jose::jwk::Key;
+use crate::keys::store::Held;
+use crate::policy::forward::header_value;
+use crate::policy::provider::{Authority, Kind, PersonalAccounts, Provider, Stated, Tenants};
+use crate::revocation::Subject;
+
+/// Why a judgement stops.
+pub(super) enum Halt {
+    Lack(Lack),
+    Refuse(Refusal),
+}
+
+impl From<Refusal> for Halt {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refuse(refusal)
+    }
+}
+
+/// The check that a token failed with one provider, in their order: the farthest is the one worth telling about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    Authority,
+    Times,
+    Audience,
+    Client,
+    Key,
+    Signature,
+    Grant,
+}
+
+/// One token against one authority.
+pub(super) struct Attempt<'a> {
+    pub(super) token: &'a Unverified<'a>,
+    pub(super) iss: &'a str,
+    pub(super) tid: Option<&'a str>,
+    pub(super) algorithm: Algorithm,
+    pub(super) provider: &'a Provider,
+    pub(super) authority: &'a Authority,
+    pub(super) given: &'a Given<'a>,
+}
+
+impl Attempt<'_> {
+    /// All checks, the signature after the cheap ones and nothing allowed before it.
+    pub(super) fn run(&self) -> Result<Grant, (Stage, Halt)> {
+        let at = |stage: Stage| move |refusal: Refusal| (stage, Halt::Refuse(refusal));
+        let (claims, provider) = (&self.token.claims, self.provider);
+        self.check_authority().map_err(at(Stage::Authority))?;
+        self.check_algorithm().map_err(at(Stage::Authority))?;
+        claims::times(claims, self.given.seconds(), provider.clock_skew, provider.max_lifetime)
+            .map_err(at(Stage::Times))?;
+        let client = self.client().map_err(at(Stage::Audience))?;
+        self.check_audience(client).map_err(at(Stage::Audience))?;
+        self.check_client(client).map_err(at(Stage::Client))?;
+        let key = self.key().map_err(|halt| (Stage::Key, halt))?;
+        let verified = self.token.verify(self.algorithm, &key.public_key, self.given.signatures);
+        let signed = verified
+            .map_err(|fault| match fault {
+                Some(form) => Refusal::TokenMalformed(TokenFault::Form(form)),
+                None => Refusal::SignatureInvalid { kid: excerpt(&key.kid) },
+            })
+            .map_err(at(Stage::Signature))?;
+        self.grant(&signed, client).map_err(at(Stage::Grant))
+    }
+
+    /// Version, tenant and policy: `iss`, `tid`, `ver` and `tfp` must tell one story.
+    fn check_authority(&self) -> Result<(), Refusal> {
+        let inconsistent = |claim| issuer::fault(self.iss, &[self.provider], IssuerHint::Inconsistent { claim });
+        // Where there are no versions, `ver` is somebody else's claim and may be anything.
+        if let Some(version) = self.authority.version {
+            let ver = claims::text(&self.token.claims, "ver")?.ok_or(Refusal::ClaimMissing { claim: "ver" })?;
+            if ver != version.claim() {
+                return Err(inconsistent("ver"));
+            }
+        }
+        match &self.provider.tenants {
+            Tenants::Any(personal) => {
+                // Without `tid` there is no template to hold the issuer against, so it is never absent here.
+                let tid = self.tid.ok_or(Refusal::ClaimMissing { claim: "tid" })?;
+                if tid == PERSONAL_ACCOUNTS && *personal == PersonalAccounts::Refused {
+                    return Err(Refusal::TenantNotAllowed { found: tid.to_owned(), allowed: Vec::new() });
+                }
+            }
+            Tenants::Only(tenants) => {
+                let of_issuer = tenant_in(self.iss);
+                if let Some(tid) = self.tid {
+                    if of_issuer.is_some_and(|tenant| tenant != tid) {
+                        return Err(inconsistent("tid"));
+                    }
+                    if !tenants.iter().any(|tenant| tenant.as_str() == tid) {
+                        return Err(Refusal::TenantNotAllowed {
+                            found: excerpt(tid),
+                            allowed: tenants.iter().map(ToString::to_string).collect(),
+                        });
+                    }
+                }
+            }
+            Tenants::Unknown => {}
+        }
+        self.check_policy()
+    }
+
+    /// A B2C token belongs to the policy that it names; each policy has its own keys.
+    fn check_policy(&self) -> Result<(), Refusal> {
+        let Some(policy) = &self.authority.policy else {
+            return Ok(());
+        };
+        let claims = &self.token.claims;
+        let named = match claims::text(claims, "tfp")? {
+            Some(tfp) => Some(tfp),
+            None => claims::text(claims, "acr")?,
+        };
+        let named = named.ok_or(Refusal::ClaimMissing { claim: "tfp" })?;
+        if named.eq_ignore_ascii_case(policy) {
+            Ok(())
+        } else {
+            Err(Refusal::ClaimNotAllowed { claim: "tfp", found: excerpt(named), expected: policy.clone() })
+        }
+    }
+
+    fn check_algorithm(&self) -> Result<(), Refusal> {
+        if self.provider.algorithms.contains(&self.algorithm) {
+            Ok(())
+        } else {
+            let allowed = self.provider.algorithms.clone();
+            Err(Refusal::AlgorithmNotAllowed { found: self.algorithm.name().to_owned(), allowed })
+        }
+    }
+
+    /// The client application: `appid` in v1 tokens, `azp` in others. Two different ones would be two revocation keys.
+    fn client(&self) -> Result<Option<&str>, Refusal> {
+        let claims = &self.token.claims;
+        let (azp, appid) = (claims::text(claims, "azp")?, claims::text(claims, "appid")?);
+        if let (Some(azp), Some(appid)) = (azp, appid)
+            && azp != appid
+        {
+            return Err(Refusal::ClaimNotAllowed { claim: "azp", found: excerpt(azp), expected: excerpt(appid) });
+        }
+        let client = match self.authority.version {
+            Some(TokenVersion::V1) => appid,
+            Some(TokenVersion::V2) | None => azp.or(appid),
+        };
+        Ok(client.filter(|client| !client.is_empty()))
+    }
+
+    fn check_audience(&self, client: Option<&str>) -> Result<(), Refusal> {
+        let found = claims::audiences(&self.token.claims)?;
+        let expected = &self.provider.audiences;
+        if found.iter().any(|audience| expected.iter().any(|known| known == audience)) {
+            return Ok(());
+        }
+        let hint = self.audience_hint(&found, client);
+        let found = found.into_iter().take(5).map(excerpt).collect();
+        Err(Refusal::AudienceNotAllowed { found, expected: expected.clone(), hint })
+    }
+
+    fn audience_hint(&self, found: &[&str], client: Option<&str>) -> AudienceHint {
+        const GRAPH: [&str; 5] = [
+            "00000003-0000-0000-c000-000000000000",
+            "00000002-0000-0000-c000-000000000000",
+            "https://graph.microsoft.com",
+            "https://graph.windows.net",
+            "https://management.azure.com",
+        ];
+        let bare = |audience: &str| audience.trim_end_matches('/').trim_start_matches("api://").to_ascii_lowercase();
+        let expected: Vec<String> = self.provider.audiences.iter().map(|audience| bare(audience)).collect();
+        if self.token.header.has_nonce || found.iter().any(|audience| GRAPH.contains(&audience.trim_end_matches('/'))) {
+            AudienceHint::Graph
+        } else if found.iter().any(|audience| expected.contains(&bare(audience))) {
+            AudienceHint::Form
+        } else if looks_like_id_token(&self.token.claims, client) {
+            AudienceHint::IdToken
+        } else {
+            AudienceHint::Other
+        }
+    }
+
+    /// Access tokens of Entra name their client; ID tokens do not.
+    fn check_client(&self, client: Option<&str>) -> Result<(), Refusal> {
+        if client.is_none() && self.provider.kind != Kind::Oidc {
+            if looks_like_id_token(&self.token.claims, client) {
+                return Err(Refusal::TokenTypeNotAllowed(TypeFault::IdToken));
+            }
+            let claim = if self.authority.version == Some(TokenVersion::V1) { "appid" } else { "azp" };
+            return Err(Refusal::ClaimMissing { claim });
+        }
+        let Some(accepted) = &self.provider.client_applications else {
+            return Ok(());
+        };
+        match client {
+            Some(client) if accepted.iter().any(|known| known == client) => Ok(()),
+            Some(client) => Err(Refusal::ClientNotAllowed { found: excerpt(client), expected: accepted.clone() }),
+            None => Err(Refusal::ClaimMissing { claim: "azp" }),
+        }
+    }
+
+    fn key(&self) -> Result<&Key, Halt> {
+        let document = self.authority.document;
+        let address = || {
+            let fetched = self.given.policy.documents.get(document.0).and_then(Option::as_ref);
+            fetched.map_or_else(|| "the inline jwks".to_owned(), |document| document.metadata.to_string())
+        };
+        let Some(held) = self.given.keys.get(document, self.given.now) else {
+            let otherwise = Refusal::KeysUnavailable { document: address(), retry_after: 1 };
+            return Err(Halt::Lack(Lack { document, want: Want::Any, otherwise }));
+        };
+        self.check_stated_issuer(held)?;
+        let kid = &self.token.header.kid;
+        let Some(key) = held.key(kid, self.algorithm) else {
+            let age = held.age(self.given.now).map(|age| age.as_secs());
+            let otherwise = Refusal::KeyUnknown { kid: excerpt(kid), document: address(), keys: held.keys.len(), age };
+            return Err(Halt::Lack(Lack { document, want: Want::Kid, otherwise }));
+        };
+        self.check_key(key, held)?;
+        Ok(key)
+    }
+
+    /// Metadata states which of the issuers that could be derived is the real one.
+    fn check_stated_issuer(&self, held: &Held) -> Result<(), Refusal> {
+        let confirmed = match (&held.issuer, self.authority.stated) {
+            (Some(stated), Stated::ByMetadata) => stated.admits(self.iss, self.tid),
+            (None, _) | (_, Stated::ByConfiguration) => true,
+        };
+        if confirmed { Ok(()) } else { Err(issuer::fault(self.iss, &[self.provider], IssuerHint::NotAsStated)) }
+    }
+
+    fn check_key(&self, key: &Key, held: &Held) -> Result<(), Refusal> {
+        let kid = || excerpt(&key.kid);
+        let bound_elsewhere = key.algorithm.is_some_and(|algorithm| algorithm != self.algorithm);
+        if bound_elsewhere || !key.public_key.fits(self.algorithm) {
+            return Err(Refusal::KeyNotAllowed(KeyFault::Algorithm { kid: kid() }));
+        }
+        if let Some(bound_to) = &key.issuer {
+            let key_issuer = Issuer::new(bound_to.as_str());
+            let document_issuer = held.issuer.as_ref().unwrap_or(&self.authority.issuer);
+            if !key_may_sign(&key_issuer, document_issuer, self.iss, self.tid) {
+                let found = excerpt(self.iss);
+                return Err(Refusal::KeyNotAllowed(KeyFault::Issuer {
+                    kid: kid(),
+                    bound_to: excerpt(bound_to),
+                    found,
+                }));
+            }
+        }
+        // Compared only where both sides say something (IDX40012 of Microsoft.IdentityModel).
+        if let (Some(found), Some(expected)) = (&key.cloud_instance_name, &held.cloud_instance_name)
+            && found != expected
+        {
+            return Err(Refusal::KeyNotAllowed(KeyFault::Cloud {
+                kid: kid(),
+                found: excerpt(found),
+                expected: excerpt(expected),
+            }));
+        }
+        Ok(())
+    }
+
+    /// The last word: revocation, then what is told of the token.
+    fn grant(&self, signed: &Signed<'_>, client: Option<&str>) -> Result<Grant, Refusal> {
+        let claims = signed.claims();
+        let text = |claim: &'static str| Ok::<_, Refusal>(claims::text(claims, claim)?.map(str::to_owned));
+        let token_id = text("uti")?.or(text("jti")?);
+        let user = text("oid")?;
+        let tenant = self.tid.or_else(|| tenant_in(self.iss)).map(str::to_owned);
+        self.check_revocation(claims, tenant.as_deref(), user.as_deref(), client, token_id.as_deref())?;
+
+        let forward = &self.given.policy.forward;
+        let mut headers = Vec::with_capacity(forward.claim_headers.len().saturating_add(1));
+        if let Some(header) = &forward.payload_header {
+            headers.push((header.clone(), signed.payload().to_owned()));
+        }
+        for claim_header in &forward.claim_headers {
+            if let Some(value) = claim_header.claim.find(claims).and_then(header_value) {
+                headers.push((claim_header.header.clone(), value));
+            }
+        }
+        let identity = Identity {
+            provider: self.provider.name.clone(),
+            tenant,
+            subject: user.or(text("sub")?),
+            client: client.map(str::to_owned),
+            token_id,
+        };
+        Ok(Grant { identity: Some(identity), headers })
+    }
+
+    fn check_revocation(
+        &self,
+        claims: &Object,
+        tenant: Option<&str>,
+        user: Option<&str>,
+        client: Option<&str>,
+        token_id: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let Some(policy) = &self.given.policy.revocation else {
+            return Ok(());
+        };
+        let (session, pairwise) = (claims::text(claims, "sid")?, claims::text(claims, "sub")?);
+        if token_id.is_none() && policy.require_token_id {
+            let claim = if self.provider.kind == Kind::Oidc { "jti" } else { "uti" };
+            return Err(Refusal::ClaimMissing { claim });
+        }
+        let own = |text: &str| text.to_owned();
+        let issuer = self.iss;
+        let mut subjects = Vec::with_capacity(6);
+        if let Some(tenant) = tenant {
+            subjects.push(Subject::Tenant { tenant: own(tenant) });
+            subjects.extend(user.map(|user| Subject::User { tenant: own(tenant), user: own(user) }));
+            subjects.extend(session.map(|session| Subject::Session { tenant: own(tenant), session: own(session) }));
+            subjects.extend(client.map(|client| Subject::Client { tenant: own(tenant), client: own(client) }));
+        }
+        subjects.extend(token_id.map(|token| Subject::Token { issuer: own(issuer), token: own(token) }));
+        subjects.extend(pairwise.map(|subject| Subject::Pairwise { issuer: own(issuer), subject: own(subject) }));
+        let issued_at = claims::time(claims, "iat")?;
+        match self.given.revocations.find(&subjects, issued_at, policy.issued_at_backdate) {
+            Some(subject) => Err(Refusal::TokenRevoked { subject: subject.kind() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// ID tokens carry `nonce`, `at_hash` or `c_hash`, or neither a client nor a permission (entra diagnosis 5).
+fn looks_like_id_token(claims: &Object, client: Option<&str>) -> bool {
+    let has = |claim: &str| claims.contains_key(claim);
+    has("nonce") || has("at_hash") || has("c_hash") || (client.is_none() && !has("scp") && !has("roles"))
+}
