@@ -15,6 +15,10 @@ pub const KEYS_FETCH_FAILED: &str = "entra_gate.keys.fetch_failed";
 pub const KEYS_SKIPPED: &str = "entra_gate.keys.skipped";
 /// Age of the oldest keys in use, a gauge.
 pub const KEYS_AGE_SECONDS: &str = "entra_gate.keys.age_seconds";
+/// Tokens that were remembered and still held.
+pub const TOKEN_CACHE_HIT: &str = "entra_gate.token_cache.hit";
+/// Tokens that were judged whole.
+pub const TOKEN_CACHE_MISS: &str = "entra_gate.token_cache.miss";
 /// Requests that wait for keys, a gauge over all workers.
 pub const WAITING: &str = "entra_gate.waiting";
 

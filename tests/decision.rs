@@ -11,7 +11,8 @@
 mod gate;
 
 use entra_gate::judge::refusal::Refusal;
-use entra_gate::judge::verdict::{Grant, Verdict, Want};
+use entra_gate::judge::verdict::{Grant, Recall, Verdict, Want};
+use entra_gate::revocation::{Entry, Rule, Subject};
 use gate::{Gate, NOW};
 use serde_json::{Value, json};
 
@@ -437,6 +438,110 @@ fn the_break_glass_list_refuses_what_it_names() {
     assert_eq!(with(user.clone(), json!({"claims": {"oid": "v"}})), "passes");
     assert_eq!(with(user.clone(), json!({"claims": {"oid": "u"}, "signature": "corrupt"})), "signature_invalid");
     assert_eq!(with(user, json!({"claims": {"uti": null}})), "claim_missing");
+}
+
+/// A gate that remembers a token, and the token.
+fn remembering(configuration: &Value) -> (Gate, String) {
+    let mut gate = Gate::new(configuration);
+    let authorization = format!("Bearer {}", gate.mint(&json!({})));
+    let judgement = gate.judge("/", Some(&authorization));
+    assert_eq!(judgement.recall, Recall::Miss);
+    let Verdict::Allow(grant) = judgement.verdict else { panic!("the token is good") };
+    gate.memory.remember(authorization.strip_prefix("Bearer ").unwrap(), grant.facts().unwrap());
+    let again = gate.judge("/", Some(&authorization));
+    assert_eq!(again.recall, Recall::Hit);
+    assert!(matches!(again.verdict, Verdict::Allow(ref same) if *same == grant));
+    (gate, authorization)
+}
+
+fn told(judgement: &entra_gate::judge::verdict::Judgement) -> (Recall, &'static str) {
+    let outcome = match &judgement.verdict {
+        Verdict::Allow(_) => "passes",
+        Verdict::Lack(lack) => lack.otherwise.reason().code(),
+        Verdict::Refuse(refusal) => refusal.reason().code(),
+    };
+    (judgement.recall, outcome)
+}
+
+#[test]
+fn a_remembered_token_expires_all_the_same() {
+    let (mut gate, authorization) = remembering(&json!({"providers": {"p": provider(json!({}))}}));
+    gate.now = NOW + 3_600 + 59;
+    gate.keys = gate.policy.key_store();
+    gate.fetch();
+    assert_eq!(told(&gate.judge("/", Some(&authorization))), (Recall::Hit, "passes"));
+    gate.now = NOW + 3_600 + 60;
+    assert_eq!(told(&gate.judge("/", Some(&authorization))), (Recall::Miss, "token_expired"));
+}
+
+#[test]
+fn a_remembered_token_falls_with_its_key() {
+    let (mut gate, authorization) = remembering(&json!({"providers": {"p": provider(json!({}))}}));
+    let change = |gate: &mut Gate, change: Value| {
+        assert!(gate.directory.change_keys(&serde_json::from_value(change).unwrap()).is_ok());
+        gate.fetch();
+    };
+    change(&mut gate, json!({"rotate": true}));
+    assert_eq!(told(&gate.judge("/", Some(&authorization))), (Recall::Hit, "passes"));
+    change(&mut gate, json!({"remove_old": true}));
+    assert_eq!(told(&gate.judge("/", Some(&authorization))), (Recall::Miss, "key_unknown"));
+    gate.keys = gate.policy.key_store();
+    assert_eq!(told(&gate.judge("/", Some(&authorization))), (Recall::Miss, "keys_unavailable"));
+}
+
+#[test]
+fn a_remembered_token_passes_only_where_its_provider_does() {
+    let (gate, authorization) = remembering(&json!({
+        "providers": {
+            "workforce": provider(json!({})),
+            "customers": provider(json!({"kind": "external_id", "domain": "contosocustomers", "tenants": [CUSTOMERS]})),
+        },
+        "rules": [{"match": {"prefix": "/customers"}, "require": {"providers": ["customers"]}}],
+    }));
+    assert_eq!(told(&gate.judge("/x", Some(&authorization))), (Recall::Hit, "passes"));
+    assert_eq!(told(&gate.judge("/customers", Some(&authorization))), (Recall::Miss, "issuer_not_allowed"));
+}
+
+#[test]
+fn a_remembered_token_is_still_revoked() {
+    let entry = json!({"tenant": FABRIKAM, "blocked": true});
+    let configuration = json!({"providers": {"p": provider(json!({}))}, "revocation": {"entries": [entry]}});
+    let (mut gate, authorization) = remembering(&configuration);
+    let tenant = Subject::Tenant { tenant: CONTOSO.into() };
+    gate.policy.revocation.as_mut().unwrap().entries.push(Entry { subject: tenant, rule: Rule::Blocked });
+    assert_eq!(told(&gate.judge("/", Some(&authorization))), (Recall::Hit, "token_revoked"));
+}
+
+#[test]
+fn only_the_very_token_is_remembered() {
+    let (gate, authorization) = remembering(&json!({"providers": {"p": provider(json!({}))}}));
+    let (signed, signature) = authorization.rsplit_once('.').unwrap();
+    for other in
+        [format!("{authorization}A"), format!("{signed}.{}", signature.replace('A', "B")), format!("{signed}.")]
+    {
+        if other != authorization {
+            assert_eq!(gate.judge("/", Some(&other)).recall, Recall::Miss, "{other}");
+        }
+    }
+    // Scheme and white space are not part of it.
+    let spaced = authorization.replace("Bearer ", "bearer  ");
+    assert_eq!(told(&gate.judge("/", Some(&spaced))), (Recall::Hit, "passes"));
+}
+
+#[test]
+fn a_flood_of_tokens_neither_grows_memory_nor_pushes_out_what_is_hot() {
+    let (mut gate, authorization) = remembering(&json!({"providers": {"p": provider(json!({}))}}));
+    let token = authorization.strip_prefix("Bearer ").unwrap().to_owned();
+    let facts = std::rc::Rc::clone(gate.memory.recall(&token).unwrap());
+    for number in 0..50_000 {
+        gate.memory.remember(&format!("{token}{number}"), &facts);
+        if number % 100 == 0 {
+            assert!(gate.memory.recall(&token).is_some(), "{number}");
+        }
+    }
+    assert!(gate.memory.len() <= 10_000, "{}", gate.memory.len());
+    gate.memory.remember(&"x".repeat(8 * 1024 + 1), &facts);
+    assert!(gate.memory.recall(&"x".repeat(8 * 1024 + 1)).is_none());
 }
 
 #[test]

@@ -19,6 +19,7 @@ use entra_gate::entra::issuer::{Issuer, host_in, key_may_sign, tenant_in};
 use entra_gate::jose::algorithm::Algorithm;
 use entra_gate::jose::jwk::KeySet;
 use entra_gate::jose::signature::Software;
+use entra_gate::judge::memory::Memory;
 use entra_gate::judge::request::Request;
 use entra_gate::judge::verdict::Verdict;
 use entra_gate::judge::{Given, judge};
@@ -247,6 +248,7 @@ fn token_passes(row: &Value, scene: &Scene) -> bool {
         policy: &policy,
         keys: &keys,
         revocations: &Revocations::default(),
+        memory: &Memory::default(),
         now: u64::try_from(NOW).unwrap() * 1_000,
         signatures: &Software,
     };

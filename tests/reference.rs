@@ -49,6 +49,8 @@ fn operations_lists_every_reason_and_metric() {
         signals::KEYS_FETCH_FAILED,
         signals::KEYS_FETCH_OK,
         signals::KEYS_SKIPPED,
+        signals::TOKEN_CACHE_HIT,
+        signals::TOKEN_CACHE_MISS,
         signals::WAITING,
         "entra_gate.refused.<reason>",
     ];

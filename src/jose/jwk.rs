@@ -1,5 +1,7 @@
 //! Public keys from JWK sets (RFC 7517), as many as are usable.
 
+use std::rc::Rc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jwt_simple::algorithms::RS256PublicKey;
@@ -13,7 +15,7 @@ use super::json::{self, JsonFault, Object};
 pub const MAX_KEYS: usize = 200;
 
 /// A public key that can verify signatures.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum PublicKey {
     /// A point on P-256.
     P256(Box<VerifyingKey>),
@@ -35,7 +37,7 @@ impl PublicKey {
 }
 
 /// A key of a set, with what Entra says of it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     /// `kid`.
     pub kid: String,
@@ -52,7 +54,7 @@ pub struct Key {
 /// The usable keys of a set, and how many were not.
 #[derive(Clone, Default)]
 pub struct KeySet {
-    keys: Vec<Key>,
+    keys: Vec<Rc<Key>>,
     skipped: usize,
 }
 
@@ -82,7 +84,8 @@ impl KeySet {
         if entries.len() > MAX_KEYS {
             return Err(KeySetFault::TooManyKeys);
         }
-        let keys: Vec<Key> = entries.iter().filter_map(Value::as_object).filter_map(read_key).collect();
+        let keys: Vec<Rc<Key>> =
+            entries.iter().filter_map(Value::as_object).filter_map(read_key).map(Rc::new).collect();
         if keys.is_empty() {
             return Err(KeySetFault::NoUsableKey);
         }
@@ -91,7 +94,7 @@ impl KeySet {
     }
 
     /// The keys with that `kid`. Normally one; two kinds of key may share a `kid` (RFC 7517 section 4.5).
-    pub fn with_kid<'a>(&'a self, kid: &'a str) -> impl Iterator<Item = &'a Key> {
+    pub fn with_kid<'a>(&'a self, kid: &'a str) -> impl Iterator<Item = &'a Rc<Key>> {
         self.keys.iter().filter(move |key| key.kid == kid)
     }
 

@@ -1,19 +1,21 @@
-//! One token against one authority of one provider: every check in order, up to the grant.
+//! One token against one authority of one provider: every check in order, up to the verified facts.
 
-use super::claims;
+use std::rc::Rc;
+
+use super::claims::{self, Times};
+use super::facts::{Binding, Facts, Signer};
 use super::issuer;
-use super::refusal::{AudienceHint, IssuerHint, KeyFault, Refusal, TokenFault, TypeFault};
-use super::verdict::{Grant, Identity, Lack, Want};
+use super::refusal::{AudienceHint, IssuerHint, Refusal, TokenFault, TypeFault};
+use super::verdict::{Identity, Lack, Want};
 use super::{Given, excerpt};
-use crate::entra::issuer::{Issuer, key_may_sign, tenant_in};
+use crate::entra::issuer::tenant_in;
 use crate::entra::{PERSONAL_ACCOUNTS, TokenVersion};
 use crate::jose::algorithm::Algorithm;
 use crate::jose::compact::{Signed, Unverified};
 use crate::jose::json::Object;
 use crate::jose::jwk::Key;
-use crate::keys::store::Held;
 use crate::policy::forward::header_value;
-use crate::policy::provider::{Authority, Kind, PersonalAccounts, Provider, Stated, Tenants};
+use crate::policy::provider::{Authority, Kind, PersonalAccounts, Place, Provider, Tenants};
 use crate::revocation::Subject;
 
 /// Why a judgement stops.
@@ -46,6 +48,7 @@ pub(super) struct Attempt<'a> {
     pub(super) iss: &'a str,
     pub(super) tid: Option<&'a str>,
     pub(super) algorithm: Algorithm,
+    pub(super) place: Place,
     pub(super) provider: &'a Provider,
     pub(super) authority: &'a Authority,
     pub(super) given: &'a Given<'a>,
@@ -53,13 +56,13 @@ pub(super) struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// All checks, the signature after the cheap ones and nothing allowed before it.
-    pub(super) fn run(&self) -> Result<Grant, (Stage, Halt)> {
+    pub(super) fn run(&self) -> Result<Facts, (Stage, Halt)> {
         let at = |stage: Stage| move |refusal: Refusal| (stage, Halt::Refuse(refusal));
         let (claims, provider) = (&self.token.claims, self.provider);
         self.check_authority().map_err(at(Stage::Authority))?;
         self.check_algorithm().map_err(at(Stage::Authority))?;
-        claims::times(claims, self.given.seconds(), provider.clock_skew, provider.max_lifetime)
-            .map_err(at(Stage::Times))?;
+        let times = Times::read(claims).map_err(at(Stage::Times))?;
+        times.check(self.given.seconds(), provider.clock_skew, provider.max_lifetime).map_err(at(Stage::Times))?;
         let client = self.client().map_err(at(Stage::Audience))?;
         self.check_audience(client).map_err(at(Stage::Audience))?;
         self.check_client(client).map_err(at(Stage::Client))?;
@@ -71,7 +74,9 @@ impl Attempt<'_> {
                 None => Refusal::SignatureInvalid { kid: excerpt(&key.kid) },
             })
             .map_err(at(Stage::Signature))?;
-        self.grant(&signed, client).map_err(at(Stage::Grant))
+        let facts = self.facts(&signed, key, times, client).map_err(at(Stage::Grant))?;
+        facts.check_revocation(self.given).map_err(at(Stage::Grant))?;
+        Ok(facts)
     }
 
     /// Version, tenant and policy: `iss`, `tid`, `ver` and `tfp` must tell one story.
@@ -205,7 +210,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn key(&self) -> Result<&Key, Halt> {
+    fn key(&self) -> Result<&Rc<Key>, Halt> {
         let document = self.authority.document;
         let address = || {
             let fetched = self.given.policy.documents.get(document.0).and_then(Option::as_ref);
@@ -215,66 +220,31 @@ impl Attempt<'_> {
             let otherwise = Refusal::KeysUnavailable { document: address(), retry_after: 1 };
             return Err(Halt::Lack(Lack { document, want: Want::Any, otherwise }));
         };
-        self.check_stated_issuer(held)?;
+        let binding = Binding { iss: self.iss, tid: self.tid, authority: self.authority, provider: self.provider };
+        binding.check_stated_issuer(held)?;
         let kid = &self.token.header.kid;
         let Some(key) = held.key(kid, self.algorithm) else {
             let age = held.age(self.given.now).map(|age| age.as_secs());
             let otherwise = Refusal::KeyUnknown { kid: excerpt(kid), document: address(), keys: held.keys.len(), age };
             return Err(Halt::Lack(Lack { document, want: Want::Kid, otherwise }));
         };
-        self.check_key(key, held)?;
+        binding.check_key(key, self.algorithm, held)?;
         Ok(key)
     }
 
-    /// Metadata states which of the issuers that could be derived is the real one.
-    fn check_stated_issuer(&self, held: &Held) -> Result<(), Refusal> {
-        let confirmed = match (&held.issuer, self.authority.stated) {
-            (Some(stated), Stated::ByMetadata) => stated.admits(self.iss, self.tid),
-            (None, _) | (_, Stated::ByConfiguration) => true,
-        };
-        if confirmed { Ok(()) } else { Err(issuer::fault(self.iss, &[self.provider], IssuerHint::NotAsStated)) }
-    }
-
-    fn check_key(&self, key: &Key, held: &Held) -> Result<(), Refusal> {
-        let kid = || excerpt(&key.kid);
-        let bound_elsewhere = key.algorithm.is_some_and(|algorithm| algorithm != self.algorithm);
-        if bound_elsewhere || !key.public_key.fits(self.algorithm) {
-            return Err(Refusal::KeyNotAllowed(KeyFault::Algorithm { kid: kid() }));
-        }
-        if let Some(bound_to) = &key.issuer {
-            let key_issuer = Issuer::new(bound_to.as_str());
-            let document_issuer = held.issuer.as_ref().unwrap_or(&self.authority.issuer);
-            if !key_may_sign(&key_issuer, document_issuer, self.iss, self.tid) {
-                let found = excerpt(self.iss);
-                return Err(Refusal::KeyNotAllowed(KeyFault::Issuer {
-                    kid: kid(),
-                    bound_to: excerpt(bound_to),
-                    found,
-                }));
-            }
-        }
-        // Compared only where both sides say something (IDX40012 of Microsoft.IdentityModel).
-        if let (Some(found), Some(expected)) = (&key.cloud_instance_name, &held.cloud_instance_name)
-            && found != expected
-        {
-            return Err(Refusal::KeyNotAllowed(KeyFault::Cloud {
-                kid: kid(),
-                found: excerpt(found),
-                expected: excerpt(expected),
-            }));
-        }
-        Ok(())
-    }
-
-    /// The last word: revocation, then what is told of the token.
-    fn grant(&self, signed: &Signed<'_>, client: Option<&str>) -> Result<Grant, Refusal> {
+    /// What is kept and told of the token.
+    fn facts(&self, signed: &Signed<'_>, key: &Rc<Key>, times: Times, client: Option<&str>) -> Result<Facts, Refusal> {
         let claims = signed.claims();
         let text = |claim: &'static str| Ok::<_, Refusal>(claims::text(claims, claim)?.map(str::to_owned));
         let token_id = text("uti")?.or(text("jti")?);
         let user = text("oid")?;
-        let tenant = self.tid.or_else(|| tenant_in(self.iss)).map(str::to_owned);
-        self.check_revocation(claims, tenant.as_deref(), user.as_deref(), client, token_id.as_deref())?;
-
+        let identity = Identity {
+            provider: self.provider.name.clone(),
+            tenant: self.tid.or_else(|| tenant_in(self.iss)).map(str::to_owned),
+            subject: user.clone().or(text("sub")?),
+            client: client.map(str::to_owned),
+            token_id,
+        };
         let forward = &self.given.policy.forward;
         let mut headers = Vec::with_capacity(forward.claim_headers.len().saturating_add(1));
         if let Some(header) = &forward.payload_header {
@@ -285,48 +255,42 @@ impl Attempt<'_> {
                 headers.push((claim_header.header.clone(), value));
             }
         }
-        let identity = Identity {
-            provider: self.provider.name.clone(),
-            tenant,
-            subject: user.or(text("sub")?),
-            client: client.map(str::to_owned),
-            token_id,
-        };
-        Ok(Grant { identity: Some(identity), headers })
+        Ok(Facts {
+            place: self.place,
+            key: Signer { key: Rc::clone(key), algorithm: self.algorithm },
+            issuer: self.iss.to_owned(),
+            tid: self.tid.map(str::to_owned),
+            times,
+            subjects: self.subjects(claims, &identity, user)?,
+            identity,
+            headers,
+        })
     }
 
-    fn check_revocation(
-        &self,
-        claims: &Object,
-        tenant: Option<&str>,
-        user: Option<&str>,
-        client: Option<&str>,
-        token_id: Option<&str>,
-    ) -> Result<(), Refusal> {
+    /// By whom the token can be revoked.
+    fn subjects(&self, claims: &Object, identity: &Identity, user: Option<String>) -> Result<Vec<Subject>, Refusal> {
         let Some(policy) = &self.given.policy.revocation else {
-            return Ok(());
+            return Ok(Vec::new());
         };
-        let (session, pairwise) = (claims::text(claims, "sid")?, claims::text(claims, "sub")?);
-        if token_id.is_none() && policy.require_token_id {
+        if identity.token_id.is_none() && policy.require_token_id {
             let claim = if self.provider.kind == Kind::Oidc { "jti" } else { "uti" };
             return Err(Refusal::ClaimMissing { claim });
         }
-        let own = |text: &str| text.to_owned();
-        let issuer = self.iss;
+        let text = |claim: &'static str| Ok::<_, Refusal>(claims::text(claims, claim)?.map(str::to_owned));
+        let (session, pairwise) = (text("sid")?, text("sub")?);
+        let issuer = || self.iss.to_owned();
         let mut subjects = Vec::with_capacity(6);
-        if let Some(tenant) = tenant {
-            subjects.push(Subject::Tenant { tenant: own(tenant) });
-            subjects.extend(user.map(|user| Subject::User { tenant: own(tenant), user: own(user) }));
-            subjects.extend(session.map(|session| Subject::Session { tenant: own(tenant), session: own(session) }));
-            subjects.extend(client.map(|client| Subject::Client { tenant: own(tenant), client: own(client) }));
+        if let Some(tenant) = &identity.tenant {
+            let tenant = || tenant.clone();
+            subjects.push(Subject::Tenant { tenant: tenant() });
+            subjects.extend(user.map(|user| Subject::User { tenant: tenant(), user }));
+            subjects.extend(session.map(|session| Subject::Session { tenant: tenant(), session }));
+            let client = identity.client.clone();
+            subjects.extend(client.map(|client| Subject::Client { tenant: tenant(), client }));
         }
-        subjects.extend(token_id.map(|token| Subject::Token { issuer: own(issuer), token: own(token) }));
-        subjects.extend(pairwise.map(|subject| Subject::Pairwise { issuer: own(issuer), subject: own(subject) }));
-        let issued_at = claims::time(claims, "iat")?;
-        match self.given.revocations.find(&subjects, issued_at, policy.issued_at_backdate) {
-            Some(subject) => Err(Refusal::TokenRevoked { subject: subject.kind() }),
-            None => Ok(()),
-        }
+        subjects.extend(identity.token_id.clone().map(|token| Subject::Token { issuer: issuer(), token }));
+        subjects.extend(pairwise.map(|subject| Subject::Pairwise { issuer: issuer(), subject }));
+        Ok(subjects)
     }
 }
 

@@ -59,35 +59,53 @@ pub fn audiences(claims: &Object) -> Result<Vec<&str>, Refusal> {
     }
 }
 
-/// Holds a token to its own times.
-///
-/// # Errors
-/// Expired, not yet valid, living too long, or without `exp`.
-pub fn times(
-    claims: &Object,
-    now: UnixSeconds,
-    clock_skew: Duration,
-    max_lifetime: Option<Duration>,
-) -> Result<(), Refusal> {
-    let skew = clock_skew.as_secs();
-    let expires = time(claims, "exp")?.ok_or(Refusal::ClaimMissing { claim: "exp" })?;
-    let not_before = time(claims, "nbf")?;
-    let issued_at = time(claims, "iat")?;
-    // RFC 7519 section 4.1.4: not to be accepted on or after `exp`.
-    if now >= expires.saturating_add(skew) {
-        return Err(Refusal::TokenExpired { expires, now, skew });
+/// The times of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// `exp`
+    pub expires: UnixSeconds,
+    /// `iat`
+    pub issued_at: Option<UnixSeconds>,
+    /// `nbf`
+    pub not_before: Option<UnixSeconds>,
+}
+
+impl Times {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// A wrong type, or no `exp`.
+    pub fn read(claims: &Object) -> Result<Self, Refusal> {
+        Ok(Self {
+            expires: time(claims, "exp")?.ok_or(Refusal::ClaimMissing { claim: "exp" })?,
+            issued_at: time(claims, "iat")?,
+            not_before: time(claims, "nbf")?,
+        })
     }
-    if let Some(not_before) = not_before.filter(|not_before| now.saturating_add(skew) < *not_before) {
-        return Err(Refusal::TokenNotYetValid { not_before, now, skew });
-    }
-    if let Some(longest) = max_lifetime {
-        let issued_at = issued_at.ok_or(Refusal::ClaimMissing { claim: "iat" })?;
-        let lifetime = expires.saturating_sub(issued_at);
-        if lifetime > longest.as_secs() {
-            return Err(Refusal::TokenLifetimeTooLong { lifetime, longest: longest.as_secs() });
+
+    /// Holds a token to its own times.
+    ///
+    /// # Errors
+    /// Expired, not yet valid, or living too long.
+    pub fn check(&self, now: UnixSeconds, clock_skew: Duration, max_lifetime: Option<Duration>) -> Result<(), Refusal> {
+        let skew = clock_skew.as_secs();
+        let expires = self.expires;
+        // RFC 7519 section 4.1.4: not to be accepted on or after `exp`.
+        if now >= expires.saturating_add(skew) {
+            return Err(Refusal::TokenExpired { expires, now, skew });
         }
+        if let Some(not_before) = self.not_before.filter(|not_before| now.saturating_add(skew) < *not_before) {
+            return Err(Refusal::TokenNotYetValid { not_before, now, skew });
+        }
+        if let Some(longest) = max_lifetime {
+            let issued_at = self.issued_at.ok_or(Refusal::ClaimMissing { claim: "iat" })?;
+            let lifetime = expires.saturating_sub(issued_at);
+            if lifetime > longest.as_secs() {
+                return Err(Refusal::TokenLifetimeTooLong { lifetime, longest: longest.as_secs() });
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -97,7 +115,8 @@ mod tests {
 
     fn check(claims: Value, now: u64) -> Result<(), &'static str> {
         let claims = claims.as_object().unwrap().clone();
-        times(&claims, now, Duration::from_secs(60), None).map_err(|refusal| refusal.reason().code())
+        let times = Times::read(&claims).and_then(|times| times.check(now, Duration::from_secs(60), None));
+        times.map_err(|refusal| refusal.reason().code())
     }
 
     #[test]
@@ -137,7 +156,8 @@ mod tests {
     fn a_lifetime_is_held_to_its_limit() {
         let lifetime = |exp: u64| {
             let claims = json!({"exp": exp, "iat": 1_000});
-            times(claims.as_object().unwrap(), 1_000, Duration::ZERO, Some(Duration::from_secs(3_600)))
+            let times = Times::read(claims.as_object().unwrap()).unwrap();
+            times.check(1_000, Duration::ZERO, Some(Duration::from_secs(3_600)))
         };
         assert!(lifetime(4_600).is_ok());
         assert!(lifetime(4_601).is_err());

@@ -7,17 +7,23 @@ mod attempt;
 pub mod bearer;
 pub mod claims;
 pub mod diagnosis;
+pub mod facts;
 pub mod issuer;
+pub mod memory;
 pub mod refusal;
 pub mod request;
 pub mod verdict;
 
+use std::rc::Rc;
+
 use serde_json::Value;
 
 use self::attempt::{Attempt, Halt, Stage};
+use self::facts::Facts;
+use self::memory::Memory;
 use self::refusal::{IssuerHint, Refusal, RequestFault, TokenFault, TypeFault};
 use self::request::Request;
-use self::verdict::{Grant, Judgement, Seen, Verdict};
+use self::verdict::{Grant, Judgement, Recall, Seen, Verdict};
 use crate::jose::algorithm::Algorithm;
 use crate::jose::compact::Unverified;
 use crate::jose::json::Object;
@@ -37,6 +43,8 @@ pub struct Given<'a> {
     pub keys: &'a KeyStore,
     /// What is revoked.
     pub revocations: &'a Revocations,
+    /// Which tokens were verified before.
+    pub memory: &'a Memory,
     /// The time, in milliseconds since the Unix epoch.
     pub now: Millis,
     /// Who verifies signatures.
@@ -52,35 +60,47 @@ impl Given<'_> {
 /// Judges a request.
 #[must_use]
 pub fn judge(request: &Request, given: &Given<'_>) -> Judgement {
-    let mut seen = Seen::default();
-    let verdict = match decide(request, given, &mut seen) {
-        Ok(grant) => Verdict::Allow(grant),
+    let (mut seen, mut recall) = (Seen::default(), Recall::None);
+    let verdict = match decide(request, given, &mut seen, &mut recall) {
+        Ok(facts) => Verdict::Allow(Grant { facts }),
         Err(Halt::Lack(lack)) => Verdict::Lack(lack),
         Err(Halt::Refuse(refusal)) => Verdict::Refuse(refusal),
     };
-    Judgement { verdict, seen }
+    Judgement { verdict, seen, recall }
 }
 
-fn decide(request: &Request, given: &Given<'_>, seen: &mut Seen) -> Result<Grant, Halt> {
+/// The facts of the token that lets the request pass, or none where it needs no token.
+fn decide(
+    request: &Request,
+    given: &Given<'_>,
+    seen: &mut Seen,
+    recall: &mut Recall,
+) -> Result<Option<Rc<Facts>>, Halt> {
     let (requirements, without_token) =
         match given.policy.rules.select(&request.method, &request.authority, &request.path) {
-            Selection::Anonymous => return Ok(anonymous()),
+            Selection::Anonymous => return Ok(None),
             Selection::Token { requirements, without_token } => (requirements, without_token),
             Selection::Unreadable => return Err(Refusal::RequestMalformed(RequestFault::Path).into()),
         };
-    let Some(token) = bearer::token(request.authorization.as_deref())? else {
+    let Some(text) = bearer::token(request.authorization.as_deref())? else {
         return match without_token {
-            WithoutToken::Passes => Ok(anonymous()),
+            WithoutToken::Passes => Ok(None),
             WithoutToken::Refused => Err(Refusal::TokenMissing.into()),
         };
     };
-    let token = Unverified::read(token).map_err(|form| Refusal::TokenMalformed(TokenFault::Form(form)))?;
+    *recall = Recall::Miss;
+    let remembered = given.memory.recall(text).filter(|facts| {
+        requirements.iter().all(|requirement| requirement.accepts(facts.place.provider)) && facts.still_hold(given)
+    });
+    if let Some(facts) = remembered {
+        *recall = Recall::Hit;
+        *seen = facts.seen();
+        facts.check_revocation(given)?;
+        return Ok(Some(Rc::clone(facts)));
+    }
+    let token = Unverified::read(text).map_err(|form| Refusal::TokenMalformed(TokenFault::Form(form)))?;
     note(&token, seen);
-    judge_token(&token, &requirements, given, seen)
-}
-
-fn anonymous() -> Grant {
-    Grant { identity: None, headers: Vec::new() }
+    judge_token(&token, &requirements, given, seen).map(|facts| Some(Rc::new(facts)))
 }
 
 fn judge_token(
@@ -88,7 +108,7 @@ fn judge_token(
     requirements: &[&Requirement],
     given: &Given<'_>,
     seen: &mut Seen,
-) -> Result<Grant, Halt> {
+) -> Result<Facts, Halt> {
     let accepts = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
     let algorithm = Algorithm::from_name(&token.header.alg)
         .ok_or_else(|| unknown_algorithm(&token.header.alg, given.policy, &accepts))?;
@@ -97,13 +117,11 @@ fn judge_token(
     let tid = tenant_claim(&token.claims)?;
 
     let mut farthest: Option<(Stage, Halt)> = None;
-    for (at, provider, authority) in given.policy.providers.candidates(iss, tid) {
-        if !accepts(at) {
-            continue;
-        }
-        let attempt = Attempt { token, iss, tid, algorithm, provider, authority, given };
+    for place in given.policy.providers.candidates(iss, tid).filter(|place| accepts(place.provider)) {
+        let Some((provider, authority)) = given.policy.providers.at(place) else { continue };
+        let attempt = Attempt { token, iss, tid, algorithm, place, provider, authority, given };
         let (stage, halt) = match attempt.run() {
-            Ok(grant) => return Ok(grant),
+            Ok(facts) => return Ok(facts),
             Err(failure) => failure,
         };
         if farthest.as_ref().is_none_or(|(other, _)| *other < stage) {
@@ -136,8 +154,8 @@ fn wrong_issuer(iss: &str, tid: Option<&str>, policy: &Policy, accepts: &dyn Fn(
         .collect();
     let mut refusal = issuer::wrong(iss, tid, &accepted);
     if let Refusal::IssuerNotAllowed(fault) = &mut refusal {
-        let elsewhere = policy.providers.candidates(iss, tid).next();
-        if let (IssuerHint::Unknown, Some((_, provider, _))) = (&fault.hint, elsewhere) {
+        let elsewhere = policy.providers.candidates(iss, tid).find_map(|place| policy.providers.at(place));
+        if let (IssuerHint::Unknown, Some((provider, _))) = (&fault.hint, elsewhere) {
             fault.hint = IssuerHint::OtherRule { provider: provider.name.clone() };
         }
     }

@@ -1,5 +1,8 @@
 //! What a judgement can be, and what it lets out.
 
+use std::rc::Rc;
+
+use super::facts::Facts;
 use super::refusal::Refusal;
 use crate::keys::document::{Document, DocumentId};
 use crate::keys::freshness::{Millis, Progress, Prospect};
@@ -80,21 +83,26 @@ pub enum Want {
 /// The permission to pass, and all that is told of the token. Only the judge can make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    pub(super) identity: Option<Identity>,
-    pub(super) headers: Vec<(String, String)>,
+    pub(super) facts: Option<Rc<Facts>>,
 }
 
 impl Grant {
+    /// The facts of the token; none for a request without one.
+    #[must_use]
+    pub fn facts(&self) -> Option<&Rc<Facts>> {
+        self.facts.as_ref()
+    }
+
     /// Who was let in; none for a request without a token.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
-        self.identity.as_ref()
+        self.facts.as_ref().map(|facts| &facts.identity)
     }
 
     /// The headers for the upstream.
     #[must_use]
     pub fn headers(&self) -> &[(String, String)] {
-        &self.headers
+        self.facts.as_ref().map_or(&[], |facts| &facts.headers)
     }
 }
 
@@ -130,6 +138,17 @@ pub struct Seen {
     pub token_id: Option<String>,
 }
 
+/// Whether a token was remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recall {
+    /// It was, and what was verified once still held.
+    Hit,
+    /// It was not, or no longer holds.
+    Miss,
+    /// There was no token.
+    None,
+}
+
 /// A verdict and what was seen on the way to it.
 #[derive(Debug)]
 pub struct Judgement {
@@ -137,4 +156,6 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// What was seen.
     pub seen: Seen,
+    /// Whether the token was remembered.
+    pub recall: Recall,
 }

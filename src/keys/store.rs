@@ -1,5 +1,6 @@
 //! What keys are held for each document.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::document::DocumentId;
@@ -53,7 +54,7 @@ impl KeyStore {
 impl Held {
     /// The key for a `kid` and an algorithm's family, if there is one.
     #[must_use]
-    pub fn key<'a>(&'a self, kid: &'a str, algorithm: Algorithm) -> Option<&'a Key> {
+    pub fn key<'a>(&'a self, kid: &'a str, algorithm: Algorithm) -> Option<&'a Rc<Key>> {
         let mut candidates = self.keys.with_kid(kid).peekable();
         let first = candidates.peek().copied();
         candidates.find(|key| key.public_key.fits(algorithm)).or(first)

@@ -112,19 +112,28 @@ pub enum Stated {
 #[derive(Default)]
 pub struct Providers {
     all: Vec<Provider>,
-    by_issuer: HashMap<String, Vec<(usize, usize)>>,
-    templates: Vec<(usize, usize)>,
+    by_issuer: HashMap<String, Vec<Place>>,
+    templates: Vec<Place>,
+}
+
+/// Where an authority stands: which provider's, and which of its authorities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The provider's index.
+    pub provider: usize,
+    /// The authority's index in the provider.
+    pub authority: usize,
 }
 
 impl Providers {
     /// Builds the index.
     #[must_use]
     pub fn new(all: Vec<Provider>) -> Self {
-        let mut by_issuer: HashMap<String, Vec<(usize, usize)>> = HashMap::new();
+        let mut by_issuer: HashMap<String, Vec<Place>> = HashMap::new();
         let mut templates = Vec::new();
         for (provider_at, provider) in all.iter().enumerate() {
             for (authority_at, authority) in provider.authorities.iter().enumerate() {
-                let place = (provider_at, authority_at);
+                let place = Place { provider: provider_at, authority: authority_at };
                 if authority.issuer.is_template() {
                     templates.push(place);
                 } else {
@@ -141,18 +150,18 @@ impl Providers {
         &self.all
     }
 
-    /// The authorities that a token of this issuer and tenant may belong to, with their providers' indices.
-    pub fn candidates<'a>(
-        &'a self,
-        iss: &'a str,
-        tid: Option<&'a str>,
-    ) -> impl Iterator<Item = (usize, &'a Provider, &'a Authority)> {
+    /// The provider and authority of a place.
+    #[must_use]
+    pub fn at(&self, place: Place) -> Option<(&Provider, &Authority)> {
+        let provider = self.all.get(place.provider)?;
+        Some((provider, provider.authorities.get(place.authority)?))
+    }
+
+    /// The places that a token of this issuer and tenant may belong to.
+    pub fn candidates<'a>(&'a self, iss: &'a str, tid: Option<&'a str>) -> impl Iterator<Item = Place> {
         let exact = self.by_issuer.get(iss).into_iter().flatten();
-        let templates = self.templates.iter();
-        exact.chain(templates).filter_map(move |(provider_at, authority_at)| {
-            let provider = self.all.get(*provider_at)?;
-            let authority = provider.authorities.get(*authority_at)?;
-            authority.issuer.admits(iss, tid).then_some((*provider_at, provider, authority))
-        })
+        let admits =
+            move |place: &Place| self.at(*place).is_some_and(|(_, authority)| authority.issuer.admits(iss, tid));
+        exact.chain(&self.templates).copied().filter(admits)
     }
 }

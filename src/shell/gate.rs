@@ -12,9 +12,11 @@ use super::host::{self, HostSignatures};
 use super::meters::Meters;
 use super::shared::Shared;
 use super::waiting::{Waiter, Waiting};
+use crate::judge::bearer;
+use crate::judge::memory::Memory;
 use crate::judge::refusal::Refusal;
 use crate::judge::request::Request;
-use crate::judge::verdict::{Judgement, Lack, Outlook, Seen, Verdict, Want};
+use crate::judge::verdict::{Judgement, Lack, Outlook, Recall, Seen, Verdict, Want};
 use crate::judge::{Given, judge};
 use crate::keys::document::{Document, DocumentId};
 use crate::keys::freshness::{Cause, Millis, millis};
@@ -35,6 +37,7 @@ pub(super) struct Gate {
     pub(super) meters: Meters,
     keys: RefCell<KeyStore>,
     revocations: Revocations,
+    memory: RefCell<Memory>,
     waiting: RefCell<Waiting>,
     sources: BTreeMap<DocumentId, Source>,
     /// This worker's share of the spread of refreshes.
@@ -73,6 +76,7 @@ impl Gate {
         let gate = Self {
             keys: RefCell::new(policy.key_store()),
             revocations: Revocations::new(entries),
+            memory: RefCell::default(),
             waiting: RefCell::default(),
             sources: sources.collect(),
             jitter: u8::try_from(host::random() % 256).unwrap_or_default(),
@@ -92,7 +96,8 @@ impl Gate {
         if matches!(judgement.verdict, Verdict::Lack(_)) && self.load_shared() {
             judgement = self.judge(&request, now);
         }
-        let Judgement { verdict, seen } = judgement;
+        self.remember(&request, &judgement);
+        let Judgement { verdict, seen, .. } = judgement;
         match verdict {
             Verdict::Lack(lack) => self.wait(context, request, Vec::new(), lack, &seen, now),
             Verdict::Allow(_) | Verdict::Refuse(_) => self.apply(&verdict, &seen),
@@ -188,10 +193,24 @@ impl Gate {
             policy: &self.policy,
             keys: &self.keys.borrow(),
             revocations: &self.revocations,
+            memory: &self.memory.borrow(),
             now,
             signatures: &HostSignatures,
         };
         judge(request, &given)
+    }
+
+    /// Remembers a token that was verified just now.
+    fn remember(&self, request: &Request, judgement: &Judgement) {
+        match judgement.recall {
+            Recall::Hit => self.meters.recalled(),
+            Recall::Miss => self.meters.not_recalled(),
+            Recall::None => return,
+        }
+        let Judgement { verdict: Verdict::Allow(grant), recall: Recall::Miss, .. } = judgement else { return };
+        if let (Some(facts), Ok(Some(token))) = (grant.facts(), bearer::token(request.authorization.as_deref())) {
+            self.memory.borrow_mut().remember(token, facts);
+        }
     }
 
     fn apply(&self, verdict: &Verdict, seen: &Seen) -> Fate {
@@ -211,7 +230,9 @@ impl Gate {
     }
 
     fn settle(&self, waiter: Waiter, now: Millis) -> Fate {
-        let Judgement { verdict, seen } = self.judge(&waiter.request, now);
+        let judgement = self.judge(&waiter.request, now);
+        self.remember(&waiter.request, &judgement);
+        let Judgement { verdict, seen, .. } = judgement;
         let lack = match verdict {
             Verdict::Lack(lack) => lack,
             Verdict::Allow(_) | Verdict::Refuse(_) => return self.apply(&verdict, &seen),

@@ -16,6 +16,8 @@ pub(super) struct Meters {
     fetch_failed: u32,
     skipped: u32,
     age_seconds: u32,
+    recalled: u32,
+    not_recalled: u32,
     waiting: u32,
     refused: Vec<u32>,
     waiting_here: Cell<usize>,
@@ -33,6 +35,8 @@ impl Meters {
             fetch_failed: counter(signals::KEYS_FETCH_FAILED)?,
             skipped: counter(signals::KEYS_SKIPPED)?,
             age_seconds: define(MetricType::Gauge, signals::KEYS_AGE_SECONDS)?,
+            recalled: counter(signals::TOKEN_CACHE_HIT)?,
+            not_recalled: counter(signals::TOKEN_CACHE_MISS)?,
             waiting: define(MetricType::Gauge, signals::WAITING)?,
             refused: Reason::ALL.iter().map(|reason| counter(&signals::refused(*reason))).collect::<Option<_>>()?,
             waiting_here: Cell::new(0),
@@ -52,6 +56,14 @@ impl Meters {
         if let Some(metric) = at.and_then(|at| self.refused.get(at)) {
             add(*metric, 1);
         }
+    }
+
+    pub(super) fn recalled(&self) {
+        add(self.recalled, 1);
+    }
+
+    pub(super) fn not_recalled(&self) {
+        add(self.not_recalled, 1);
     }
 
     pub(super) fn fetched(&self, skipped: usize) {

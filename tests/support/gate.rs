@@ -2,6 +2,7 @@
 
 use entra_gate::config;
 use entra_gate::jose::signature::Software;
+use entra_gate::judge::memory::Memory;
 use entra_gate::judge::request::Request;
 use entra_gate::judge::verdict::Judgement;
 use entra_gate::judge::{Given, judge};
@@ -21,6 +22,7 @@ pub(crate) struct Gate {
     pub(crate) directory: Directory,
     pub(crate) policy: Policy,
     pub(crate) keys: KeyStore,
+    pub(crate) memory: Memory,
     pub(crate) now: i64,
 }
 
@@ -33,7 +35,7 @@ impl Gate {
     pub(crate) fn with(directory: Directory, configuration: &Value) -> Self {
         let policy =
             config::compile(configuration.to_string().as_bytes()).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
-        let mut gate = Self { keys: policy.key_store(), directory, policy, now: NOW };
+        let mut gate = Self { keys: policy.key_store(), memory: Memory::default(), directory, policy, now: NOW };
         gate.fetch();
         gate
     }
@@ -71,6 +73,7 @@ impl Gate {
             policy: &self.policy,
             keys: &self.keys,
             revocations: &Revocations::new(entries),
+            memory: &self.memory,
             now: u64::try_from(self.now).unwrap() * 1_000,
             signatures: &Software,
         };

@@ -4,6 +4,7 @@
 use entra_gate::answer::answer;
 use entra_gate::config;
 use entra_gate::jose::signature::Software;
+use entra_gate::judge::memory::Memory;
 use entra_gate::judge::request::Request;
 use entra_gate::judge::verdict::Verdict;
 use entra_gate::judge::{Given, judge};
@@ -20,6 +21,7 @@ fuzz_target!(|authorization: &[u8]| {
         policy: &policy,
         keys: &policy.key_store(),
         revocations: &Revocations::default(),
+        memory: &Memory::default(),
         now: 1_760_000_000_000,
         signatures: &Software,
     };

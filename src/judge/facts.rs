@@ -1,0 +1,143 @@
+//! What is kept of a verified token: enough to judge it again without its text and its signature.
+
+use std::rc::Rc;
+
+use super::Given;
+use super::claims::Times;
+use super::refusal::{IssuerHint, KeyFault, Refusal};
+use super::verdict::{Identity, Seen};
+use super::{excerpt, issuer};
+use crate::entra::issuer::{Issuer, key_may_sign};
+use crate::jose::algorithm::Algorithm;
+use crate::jose::jwk::Key;
+use crate::keys::store::Held;
+use crate::policy::provider::{Authority, Place, Provider, Stated};
+use crate::revocation::Subject;
+
+/// The verified facts of a token. Made by an attempt whose signature was good, and by nothing else.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Facts {
+    pub(super) place: Place,
+    pub(super) key: Signer,
+    pub(super) issuer: String,
+    pub(super) tid: Option<String>,
+    pub(super) times: Times,
+    pub(super) identity: Identity,
+    pub(super) headers: Vec<(String, String)>,
+    /// By whom it could be revoked; empty without revocation.
+    pub(super) subjects: Vec<Subject>,
+}
+
+/// The key and algorithm that a token was verified with.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Signer {
+    pub(super) key: Rc<Key>,
+    pub(super) algorithm: Algorithm,
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Signer").field("kid", &self.key.kid).field("algorithm", &self.algorithm).finish()
+    }
+}
+
+impl Facts {
+    /// Whether what was verified once still holds: the key is there and unchanged and may still sign, and the token is
+    /// in its time. If not, the whole token is judged again, and that says why.
+    pub(super) fn still_hold(&self, given: &Given<'_>) -> bool {
+        let Some((provider, authority)) = given.policy.providers.at(self.place) else {
+            return false;
+        };
+        let binding = Binding { iss: &self.issuer, tid: self.tid.as_deref(), authority, provider };
+        let Signer { key, algorithm } = &self.key;
+        let key_holds = given.keys.get(authority.document, given.now).is_some_and(|held| {
+            held.key(&key.kid, *algorithm).is_some_and(|known| Rc::ptr_eq(known, key) || known == key)
+                && binding.check_stated_issuer(held).is_ok()
+                && binding.check_key(key, *algorithm, held).is_ok()
+        });
+        key_holds && self.times.check(given.seconds(), provider.clock_skew, provider.max_lifetime).is_ok()
+    }
+
+    /// The last word, at every use.
+    pub(super) fn check_revocation(&self, given: &Given<'_>) -> Result<(), Refusal> {
+        let Some(policy) = &given.policy.revocation else {
+            return Ok(());
+        };
+        match given.revocations.find(&self.subjects, self.times.issued_at, policy.issued_at_backdate) {
+            Some(subject) => Err(Refusal::TokenRevoked { subject: subject.kind() }),
+            None => Ok(()),
+        }
+    }
+
+    /// What a log line tells of the token.
+    pub(super) fn seen(&self) -> Seen {
+        Seen {
+            provider: Some(self.identity.provider.clone()),
+            issuer: Some(excerpt(&self.issuer)),
+            tenant: self.identity.tenant.as_deref().map(excerpt),
+            client: self.identity.client.as_deref().map(excerpt),
+            kid: Some(excerpt(&self.key.key.kid)),
+            token_id: self.identity.token_id.as_deref().map(excerpt),
+        }
+    }
+
+    /// About how many bytes the facts take, beside the token's text.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        /// A short text and what holds it.
+        const TEXT: usize = 64;
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + TEXT).sum();
+        size_of::<Self>() + self.issuer.len() + 6 * TEXT + headers + self.subjects.len() * 3 * TEXT
+    }
+}
+
+/// What ties a token to a document and its keys.
+pub(super) struct Binding<'a> {
+    pub(super) iss: &'a str,
+    pub(super) tid: Option<&'a str>,
+    pub(super) authority: &'a Authority,
+    pub(super) provider: &'a Provider,
+}
+
+impl Binding<'_> {
+    /// Metadata states which of the issuers that could be derived is the real one.
+    pub(super) fn check_stated_issuer(&self, held: &Held) -> Result<(), Refusal> {
+        let confirmed = match (&held.issuer, self.authority.stated) {
+            (Some(stated), Stated::ByMetadata) => stated.admits(self.iss, self.tid),
+            (None, _) | (_, Stated::ByConfiguration) => true,
+        };
+        if confirmed { Ok(()) } else { Err(issuer::fault(self.iss, &[self.provider], IssuerHint::NotAsStated)) }
+    }
+
+    /// Whether a key of the document may have signed the token.
+    pub(super) fn check_key(&self, key: &Key, algorithm: Algorithm, held: &Held) -> Result<(), Refusal> {
+        let kid = || excerpt(&key.kid);
+        let bound_elsewhere = key.algorithm.is_some_and(|bound| bound != algorithm);
+        if bound_elsewhere || !key.public_key.fits(algorithm) {
+            return Err(Refusal::KeyNotAllowed(KeyFault::Algorithm { kid: kid() }));
+        }
+        if let Some(bound_to) = &key.issuer {
+            let key_issuer = Issuer::new(bound_to.as_str());
+            let document_issuer = held.issuer.as_ref().unwrap_or(&self.authority.issuer);
+            if !key_may_sign(&key_issuer, document_issuer, self.iss, self.tid) {
+                let found = excerpt(self.iss);
+                return Err(Refusal::KeyNotAllowed(KeyFault::Issuer {
+                    kid: kid(),
+                    bound_to: excerpt(bound_to),
+                    found,
+                }));
+            }
+        }
+        // Compared only where both sides say something (IDX40012 of Microsoft.IdentityModel).
+        if let (Some(found), Some(expected)) = (&key.cloud_instance_name, &held.cloud_instance_name)
+            && found != expected
+        {
+            return Err(Refusal::KeyNotAllowed(KeyFault::Cloud {
+                kid: kid(),
+                found: excerpt(found),
+                expected: excerpt(expected),
+            }));
+        }
+        Ok(())
+    }
+}
