@@ -43,6 +43,7 @@ fn main() -> ExitCode {
     let shared = behaviours![
         every_metric_is_there_from_the_start,
         each_request_counts_once,
+        a_token_that_comes_again_is_remembered,
         metrics_have_the_names_that_prometheus_reads,
         fetches_and_the_age_of_keys_are_told,
         the_access_log_names_who_passed,
@@ -57,7 +58,10 @@ fn main() -> ExitCode {
 
 async fn every_metric_is_there_from_the_start(world: &World) {
     let stats = world.envoy.stats().await;
-    for name in ["allowed", "anonymous", "keys.fetch_ok", "keys.fetch_failed", "keys.age_seconds", "waiting"] {
+    for name in ["allowed", "anonymous", "keys.fetch_ok", "keys.fetch_failed", "keys.age_seconds", "waiting"]
+        .into_iter()
+        .chain(["token_cache.hit", "token_cache.miss"])
+    {
         assert!(stats.contains_key(name), "{name}: {stats:?}");
     }
     for reason in REASONS {
@@ -68,7 +72,8 @@ async fn every_metric_is_there_from_the_start(world: &World) {
 
 /// The counters that changed, by how much.
 fn changes(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> Vec<(String, u64)> {
-    let counters = after.iter().filter(|(name, _)| !name.starts_with("keys.") && *name != "waiting");
+    let counters = after.iter().filter(|(name, _)| !name.starts_with("keys.") && !name.starts_with("token_cache."));
+    let counters = counters.filter(|(name, _)| *name != "waiting");
     counters
         .map(|(name, value)| (name.clone(), value - before.get(name).copied().unwrap_or_default()))
         .filter(|(_, change)| *change != 0)
@@ -92,6 +97,21 @@ async fn each_request_counts_once(world: &World) {
         world.send(request).await;
         assert_eq!(changes(&before, &world.envoy.stats().await), [(counter.to_owned(), 1)]);
     }
+}
+
+async fn a_token_that_comes_again_is_remembered(world: &World) {
+    const REQUESTS: u64 = 20;
+    let before = world.envoy.stats().await;
+    let token = world.mint(json!({})).await;
+    for _ in 0..REQUESTS {
+        assert_eq!(world.call("/orders", &token).await.status, 200);
+    }
+    let after = world.envoy.stats().await;
+    let change = |name: &str| after[name] - before[name];
+    let misses = change("token_cache.miss");
+    // Each worker has a memory of its own.
+    assert!((1..=2).contains(&misses), "{misses} misses");
+    assert_eq!(change("token_cache.hit"), REQUESTS - misses);
 }
 
 async fn metrics_have_the_names_that_prometheus_reads(world: &World) {
