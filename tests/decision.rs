@@ -417,6 +417,8 @@ fn the_upstream_is_told_what_is_configured_and_nothing_else() {
     let identity = grant.identity().unwrap();
     assert_eq!((identity.tenant.as_deref(), identity.subject.as_deref()), (Some(CONTOSO), Some("o")));
     assert_eq!(identity.token_id.as_deref(), Some("u"));
+    let payload = header("x-entra-payload").unwrap();
+    assert!(!format!("{grant:?}").contains(payload), "{grant:?}");
 }
 
 #[test]

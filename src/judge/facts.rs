@@ -15,7 +15,7 @@ use crate::policy::provider::{Authority, Place, Provider, Stated};
 use crate::revocation::Subject;
 
 /// The verified facts of a token. Made by an attempt whose signature was good, and by nothing else.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct Facts {
     pub(super) place: Place,
     pub(super) key: Signer,
@@ -35,9 +35,11 @@ pub(super) struct Signer {
     pub(super) algorithm: Algorithm,
 }
 
-impl std::fmt::Debug for Signer {
+/// Neither claims nor headers are shown: the payload is a part of the token.
+impl std::fmt::Debug for Facts {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Signer").field("kid", &self.key.kid).field("algorithm", &self.algorithm).finish()
+        let (provider, kid) = (&self.identity.provider, &self.key.key.kid);
+        formatter.debug_struct("Facts").field("provider", provider).field("kid", kid).finish_non_exhaustive()
     }
 }
 

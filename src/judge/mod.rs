@@ -94,8 +94,7 @@ fn decide(
     });
     if let Some(facts) = remembered {
         *recall = Recall::Hit;
-        *seen = facts.seen();
-        facts.check_revocation(given)?;
+        facts.check_revocation(given).inspect_err(|_| *seen = facts.seen())?;
         return Ok(Some(Rc::clone(facts)));
     }
     let token = Unverified::read(text).map_err(|form| Refusal::TokenMalformed(TokenFault::Form(form)))?;
