@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::node::{Members, Node};
-use super::provider::{Source, optional};
+use super::provider::Source;
 use crate::entra::TokenVersion;
 use crate::entra::cloud::Cloud;
 use crate::entra::guid::Guid;
@@ -63,20 +63,24 @@ struct Draft {
 impl Plan<'_> {
     /// The issuers of the provider, each with the document that holds its keys.
     pub(super) fn authorities(&self, documents: &mut Documents) -> Option<Vec<Authority>> {
-        let listed = optional(self.members, "issuers", |node| {
-            node.list(|issuer| match issuer.text()? {
-                // A template would admit any tenant, and here nothing else would hold it.
-                template if template.contains(['{', '}']) => issuer.mistake("an exact issuer, without placeholders"),
-                exact => Some(exact.to_owned()),
-            })
-        })?
-        .unwrap_or_default();
+        let listed = self
+            .members
+            .optional("issuers", |node| {
+                node.list(|issuer| match issuer.text()? {
+                    // A template would admit any tenant, and here nothing else would hold it.
+                    template if template.contains(['{', '}']) => {
+                        issuer.mistake("an exact issuer, without placeholders")
+                    }
+                    exact => Some(exact.to_owned()),
+                })
+            })?
+            .unwrap_or_default();
         let metadata_url =
-            optional(self.members, "metadata_url", |node| match node.json().as_str().and_then(Address::parse) {
+            self.members.optional("metadata_url", |node| match node.json().as_str().and_then(Address::parse) {
                 Some(address) => Some(address.to_string()),
                 None => node.mistake("an absolute https address"),
             })?;
-        let app_id = optional(self.members, "app_id", Node::guid)?;
+        let app_id = self.members.optional("app_id", Node::guid)?;
         let drafts = match self.kind {
             Kind::Workforce => self.workforce(),
             Kind::ExternalId => self.external_id()?,

@@ -27,7 +27,7 @@ pub(super) fn compile(node: &Node<'_>) -> Option<Forward> {
     let authorization = members.get("authorization").map_or(Some(Authorization::Keep), |node| {
         node.choice(&[("keep", Authorization::Keep), ("remove", Authorization::Remove)])
     });
-    let payload_header = members.get("payload_header").map(|node| header(&node));
+    let payload_header = members.optional("payload_header", header);
     let claim_headers = members.get("claim_headers").map_or(Some(Vec::new()), |node| {
         node.list(|node| {
             let members = node.object(&CLAIM_HEADER_MEMBERS, &[])?;
@@ -39,11 +39,7 @@ pub(super) fn compile(node: &Node<'_>) -> Option<Forward> {
             Some(ClaimHeader { header: header?, claim: claim? })
         })
     });
-    let payload_header = match payload_header {
-        Some(header) => Some(header?),
-        None => None,
-    };
-    let claim_headers = claim_headers?;
+    let (payload_header, claim_headers) = (payload_header?, claim_headers?);
     let mut names: Vec<&String> =
         payload_header.iter().chain(claim_headers.iter().map(|claim| &claim.header)).collect();
     let owned_headers = names.iter().flat_map(|name| spellings(name)).collect();

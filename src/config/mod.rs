@@ -104,16 +104,13 @@ fn compile_value(root: &Node<'_>) -> Option<Policy> {
         None => Some(crate::policy::forward::Forward::default()),
     };
     let responses = responses::compile(members.get("responses").as_ref());
-    let revocation = match members.get("revocation") {
-        Some(node) => Some(revocation::compile(&node)?),
-        None => None,
-    };
+    let revocation = members.optional("revocation", revocation::compile);
     Some(Policy {
         providers: Providers::new(providers?),
         rules: rules?,
         forward: forward?,
         responses: responses?,
-        revocation,
+        revocation: revocation?,
         documents: documents.fetched,
         inline_keys: documents.inline,
     })

@@ -207,6 +207,14 @@ impl<'a> Members<'a> {
         }
     }
 
+    /// A member that may be absent: none if it is there and wrong.
+    pub(super) fn optional<T>(&self, name: &str, read: impl Fn(&Node<'a>) -> Option<T>) -> Option<Option<T>> {
+        match self.get(name) {
+            Some(node) => read(&node).map(Some),
+            None => Some(None),
+        }
+    }
+
     /// A member that must not be there in this company.
     pub(super) fn forbidden(&self, name: &str, why: &str) {
         if let Some(node) = self.get(name) {

@@ -51,14 +51,14 @@ fn compile(name: &str, node: &Node<'_>, documents: &mut Documents) -> Option<Pro
     let audiences =
         members.required("audiences").and_then(|node| node.list(|audience| audience.text().map(str::to_owned)));
     let client_applications =
-        optional(&members, "client_applications", |node| node.list(|client| client.text().map(str::to_owned)));
+        members.optional("client_applications", |node| node.list(|client| client.text().map(str::to_owned)));
     let algorithms = members.get("algorithms").map_or(Some(vec![Algorithm::Rs256]), |node| {
         node.list(|algorithm| algorithm.choice(&Algorithm::ALL.map(|algorithm| (algorithm.name(), algorithm))))
     });
     let clock_skew = members
         .get("clock_skew")
         .map_or(Some(Duration::from_secs(60)), |node| node.duration(Duration::ZERO..=Duration::from_secs(600)));
-    let max_lifetime = optional(&members, "max_lifetime", |node| {
+    let max_lifetime = members.optional("max_lifetime", |node| {
         node.duration(Duration::from_secs(1)..=Duration::from_secs(10 * 365 * 86_400))
     });
     let source = Source::read(&members);
@@ -82,18 +82,6 @@ fn compile(name: &str, node: &Node<'_>, documents: &mut Documents) -> Option<Pro
         clock_skew: clock_skew?,
         max_lifetime: max_lifetime?,
     })
-}
-
-/// A member that may be absent: none if it is there and wrong.
-pub(super) fn optional<'a, T>(
-    members: &Members<'a>,
-    name: &str,
-    read: impl Fn(&Node<'a>) -> Option<T>,
-) -> Option<Option<T>> {
-    match members.get(name) {
-        Some(node) => read(&node).map(Some),
-        None => Some(None),
-    }
 }
 
 fn forbid_what_does_not_fit(members: &Members<'_>, kind: Kind) {
@@ -130,7 +118,7 @@ fn tenants(members: &Members<'_>, kind: Kind) -> Option<Tenants> {
         return Some(Tenants::Unknown);
     }
     let node = members.required("tenants")?;
-    let personal = optional(members, "personal_accounts", Node::flag)?.unwrap_or(false);
+    let personal = members.optional("personal_accounts", Node::flag)?.unwrap_or(false);
     if node.is("any") {
         if kind != Kind::Workforce {
             return node.mistake("a list with the one tenant's GUID: each tenant has its own address");
@@ -200,7 +188,7 @@ impl Source {
             .as_ref()
             .and_then(|upstream| upstream.get("timeout"))
             .map_or(Some(second * 5), |node| node.duration(Duration::from_millis(10)..=second * 60));
-        let keys = optional(members, "keys", |node| node.object(&KEYS_MEMBERS, &[]))?;
+        let keys = members.optional("keys", |node| node.object(&KEYS_MEMBERS, &[]))?;
         let of_keys = |name: &str, default: Duration, range| {
             keys.as_ref().and_then(|keys| keys.get(name)).map_or(Some(default), |node| node.duration(range))
         };

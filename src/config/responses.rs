@@ -25,14 +25,11 @@ pub(super) fn compile(node: Option<&Node<'_>>) -> Option<Responses> {
         node.choice(&[("none", Detail::None), ("reason", Detail::Reason), ("full", Detail::Full)])
     });
     let status = members.get("unauthorized_status").map_or(Some(401), |node| node.integer(400..=599));
-    let message = members.get("message").map(|node| printable(&node));
+    let message = members.optional("message", printable);
     let realm = members.get("realm").map_or(Some(String::new()), |node| printable(&node));
     responses.detail = detail?;
     responses.unauthorized_status = u16::try_from(status?).ok()?;
-    responses.message = match message {
-        Some(message) => Some(message?),
-        None => None,
-    };
+    responses.message = message?;
     responses.realm = realm?;
     Some(responses)
 }

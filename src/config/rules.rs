@@ -79,27 +79,25 @@ fn matcher(node: &Node<'_>) -> Option<Matcher> {
     if paths.len() > 1 {
         return node.mistake_of("several of path, prefix and regex", "one of them");
     }
-    let methods = members.get("methods").map(|node| {
+    let methods = members.optional("methods", |node| {
         node.list(|method| {
             let name = method.text()?;
             let token = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-' || byte == b'_');
             if token { Some(name.to_owned()) } else { method.mistake("a method in upper case, such as GET") }
         })
     });
-    let hosts = members.get("hosts").map(|node| {
+    let hosts = members.optional("hosts", |node| {
         node.list(|host| match HostMatcher::parse(host.text()?) {
             Some(matcher) => Some(matcher),
             None => host.mistake("a host name, or *. and a host name"),
         })
     });
-    if paths.is_empty() && methods.is_none() && hosts.is_none() {
+    if paths.is_empty() && members.get("methods").is_none() && members.get("hosts").is_none() {
         return node.mistake("at least one of path, prefix, regex, methods, hosts (prefix / matches everything)");
     }
-    let given = |member: Option<Option<_>>| member.map_or(Some(None), |value| value.map(Some));
     let path = match paths.pop() {
         Some(path) => Some(path?),
         None => None,
     };
-    let methods = methods.map_or(Some(None), |methods| methods.map(Some))?;
-    Some(Matcher { path, methods, hosts: given(hosts)? })
+    Some(Matcher { path, methods: methods?, hosts: hosts? })
 }

@@ -1,5 +1,6 @@
 //! What a wrong issuer probably means (entra diagnoses 1, 2, 6 to 10). Only ever refuses.
 
+use super::excerpt;
 use super::refusal::{IssuerFault, IssuerHint, Refusal};
 use crate::entra::cloud::{Instance, instance_of};
 use crate::entra::issuer::{host_in, tenant_in};
@@ -27,11 +28,13 @@ pub fn wrong(iss: &str, tid: Option<&str>, accepted: &[&Provider]) -> Refusal {
             Some(Origin { kind: Kind::ExternalId, .. }) => IssuerHint::ExternalId,
             Some(Origin { kind: Kind::B2c, .. }) => IssuerHint::B2c,
             Some(Origin { kind: Kind::Workforce, instance, .. }) if has(Kind::Workforce) => {
-                let same = |provider: &&&Provider| instance_of(provider.cloud.login_host()) == Some(instance);
-                if accepted.iter().find(same).is_some() {
-                    contradiction(iss, tid).unwrap_or(IssuerHint::Unknown)
-                } else {
+                let same = |provider: &&Provider| instance_of(provider.cloud.login_host()) == Some(instance);
+                if !accepted.iter().any(same) {
                     IssuerHint::OtherCloud { found: instance }
+                } else if tid == tenant_in(iss) {
+                    IssuerHint::Unknown
+                } else {
+                    IssuerHint::Inconsistent { claim: "tid" }
                 }
             }
             Some(Origin { kind: Kind::Workforce, .. }) => IssuerHint::Workforce,
@@ -52,7 +55,7 @@ pub fn fault(iss: &str, accepted: &[&Provider], hint: IssuerHint) -> Refusal {
     expected.dedup();
     expected.truncate(MOST_EXPECTED);
     let kinds = Kind::ALL.into_iter().filter(|kind| accepted.iter().any(|provider| provider.kind == *kind)).collect();
-    Refusal::IssuerNotAllowed(IssuerFault { found: iss.chars().take(200).collect(), expected, kinds, hint })
+    Refusal::IssuerNotAllowed(IssuerFault { found: excerpt(iss), expected, kinds, hint })
 }
 
 /// What an issuer of Microsoft's says of itself.
@@ -105,11 +108,12 @@ impl<'a> Origin<'a> {
 /// An issuer as an accepted kind and cloud writes it: then the version, the tenant, or `tid` is what is wrong.
 fn well_formed(origin: Origin<'_>, iss: &str, tid: Option<&str>, accepted: &[&Provider]) -> Option<Refusal> {
     let (tenant, version) = (origin.tenant?, origin.version?);
-    let of_kind: Vec<&&Provider> = accepted
+    let of_kind: Vec<&Provider> = accepted
         .iter()
+        .copied()
         .filter(|provider| provider.kind == origin.kind && origin.canonical(provider).as_deref() == Some(iss))
         .collect();
-    let serves = |provider: &&&&Provider| match &provider.tenants {
+    let serves = |provider: &&&Provider| match &provider.tenants {
         Tenants::Only(tenants) => tenants.iter().any(|known| known.as_str() == tenant),
         Tenants::Any(PersonalAccounts::Refused) => tenant != PERSONAL_ACCOUNTS,
         Tenants::Any(PersonalAccounts::Accepted) => true,
@@ -136,10 +140,6 @@ fn well_formed(origin: Origin<'_>, iss: &str, tid: Option<&str>, accepted: &[&Pr
         .take(MOST_EXPECTED)
         .collect();
     Some(Refusal::TenantNotAllowed { found: tenant.to_owned(), allowed })
-}
-
-fn contradiction(iss: &str, tid: Option<&str>) -> Option<IssuerHint> {
-    (tid != tenant_in(iss)).then_some(IssuerHint::Inconsistent { claim: "tid" })
 }
 
 fn differs_only_in_spelling(iss: &str, tid: Option<&str>, accepted: &[&Provider]) -> bool {

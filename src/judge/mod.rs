@@ -88,10 +88,9 @@ fn decide(
             WithoutToken::Refused => Err(Refusal::TokenMissing.into()),
         };
     };
+    let accepts = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
     *recall = Recall::Miss;
-    let remembered = given.memory.recall(text).filter(|facts| {
-        requirements.iter().all(|requirement| requirement.accepts(facts.place.provider)) && facts.still_hold(given)
-    });
+    let remembered = given.memory.recall(text).filter(|facts| accepts(facts.place.provider) && facts.still_hold(given));
     if let Some(facts) = remembered {
         *recall = Recall::Hit;
         facts.check_revocation(given).inspect_err(|_| *seen = facts.seen())?;
@@ -99,18 +98,17 @@ fn decide(
     }
     let token = Unverified::read(text).map_err(|form| Refusal::TokenMalformed(TokenFault::Form(form)))?;
     note(&token, seen);
-    judge_token(&token, &requirements, given, seen).map(|facts| Some(Rc::new(facts)))
+    judge_token(&token, &accepts, given, seen).map(|facts| Some(Rc::new(facts)))
 }
 
 fn judge_token(
     token: &Unverified<'_>,
-    requirements: &[&Requirement],
+    accepts: &dyn Fn(usize) -> bool,
     given: &Given<'_>,
     seen: &mut Seen,
 ) -> Result<Facts, Halt> {
-    let accepts = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
     let algorithm = Algorithm::from_name(&token.header.alg)
-        .ok_or_else(|| unknown_algorithm(&token.header.alg, given.policy, &accepts))?;
+        .ok_or_else(|| unknown_algorithm(&token.header.alg, given.policy, accepts))?;
     check_type(token)?;
     let iss = claims::text(&token.claims, "iss")?.ok_or(Refusal::ClaimMissing { claim: "iss" })?;
     let tid = tenant_claim(&token.claims)?;
@@ -132,26 +130,18 @@ fn judge_token(
             break;
         }
     }
-    Err(farthest.map_or_else(|| wrong_issuer(iss, tid, given.policy, &accepts).into(), |(_, halt)| halt))
+    Err(farthest.map_or_else(|| wrong_issuer(iss, tid, given.policy, accepts).into(), |(_, halt)| halt))
 }
 
 fn unknown_algorithm(found: &str, policy: &Policy, accepts: &dyn Fn(usize) -> bool) -> Refusal {
-    let accepted = policy.providers.all().iter().enumerate().filter(|(at, _)| accepts(*at));
-    let mut allowed: Vec<Algorithm> = accepted.flat_map(|(_, provider)| provider.algorithms.clone()).collect();
+    let mut allowed: Vec<Algorithm> =
+        accepted(policy, accepts).into_iter().flat_map(|provider| provider.algorithms.clone()).collect();
     allowed.dedup();
     Refusal::AlgorithmNotAllowed { found: excerpt(found), allowed }
 }
 
 fn wrong_issuer(iss: &str, tid: Option<&str>, policy: &Policy, accepts: &dyn Fn(usize) -> bool) -> Refusal {
-    let accepted: Vec<&Provider> = policy
-        .providers
-        .all()
-        .iter()
-        .enumerate()
-        .filter(|(at, _)| accepts(*at))
-        .map(|(_, provider)| provider)
-        .collect();
-    let mut refusal = issuer::wrong(iss, tid, &accepted);
+    let mut refusal = issuer::wrong(iss, tid, &accepted(policy, accepts));
     if let Refusal::IssuerNotAllowed(fault) = &mut refusal {
         let elsewhere = policy.providers.candidates(iss, tid).find_map(|place| policy.providers.at(place));
         if let (IssuerHint::Unknown, Some((provider, _))) = (&fault.hint, elsewhere) {
@@ -159,6 +149,12 @@ fn wrong_issuer(iss: &str, tid: Option<&str>, policy: &Policy, accepts: &dyn Fn(
         }
     }
     refusal
+}
+
+/// The providers that the rule accepts.
+fn accepted<'a>(policy: &'a Policy, accepts: &dyn Fn(usize) -> bool) -> Vec<&'a Provider> {
+    let all = policy.providers.all().iter().enumerate();
+    all.filter(|(at, _)| accepts(*at)).map(|(_, provider)| provider).collect()
 }
 
 /// `typ` and `cty` of another kind of token (RFC 8725 section 3.11, RFC 9068 section 2.1).

@@ -42,11 +42,7 @@ impl Lack {
     /// Whether waiting helps, from what all workers know about the document's fetching.
     #[must_use]
     pub fn outlook(self, progress: &Progress, document: &Document, now: Millis, jitter: u8) -> Outlook {
-        let prospect = match self.want {
-            Want::Any => progress.prospect_of_any(document, now, jitter),
-            Want::Kid => progress.prospect_of_unknown_kid(document, now),
-        };
-        match prospect {
+        match self.prospect(progress, document, now, jitter) {
             Prospect::Soon => Outlook::Wait,
             Prospect::NotBefore(_) => Outlook::Refuse(self.give_up(progress, document, now, jitter)),
         }
@@ -59,15 +55,18 @@ impl Lack {
         if self.want == Want::Kid && progress.failures == 0 {
             return self.otherwise;
         }
-        let prospect = match self.want {
-            Want::Any => progress.prospect_of_any(document, now, jitter),
-            Want::Kid => progress.prospect_of_unknown_kid(document, now),
-        };
-        let retry_after = match prospect {
+        let retry_after = match self.prospect(progress, document, now, jitter) {
             Prospect::NotBefore(pause) => pause.as_secs().saturating_add(1),
             Prospect::Soon => 1,
         };
         Refusal::KeysUnavailable { document: document.metadata.to_string(), retry_after }
+    }
+
+    fn prospect(&self, progress: &Progress, document: &Document, now: Millis, jitter: u8) -> Prospect {
+        match self.want {
+            Want::Any => progress.prospect_of_any(document, now, jitter),
+            Want::Kid => progress.prospect_of_unknown_kid(document, now),
+        }
     }
 }
 

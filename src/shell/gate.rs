@@ -16,7 +16,7 @@ use crate::judge::bearer;
 use crate::judge::memory::Memory;
 use crate::judge::refusal::Refusal;
 use crate::judge::request::Request;
-use crate::judge::verdict::{Judgement, Lack, Outlook, Recall, Seen, Verdict, Want};
+use crate::judge::verdict::{Grant, Judgement, Lack, Outlook, Recall, Seen, Verdict, Want};
 use crate::judge::{Given, judge};
 use crate::keys::document::{Document, DocumentId};
 use crate::keys::freshness::{Cause, Millis, millis};
@@ -93,14 +93,17 @@ impl Gate {
         let now = host::now();
         let mut judgement = self.judge(&request, now);
         // Another worker may have fetched since the last tick.
-        if matches!(judgement.verdict, Verdict::Lack(_)) && self.load_shared() {
+        if let Verdict::Lack(lack) = &judgement.verdict
+            && self.sources.get(&lack.document).is_some_and(|source| self.load(lack.document, source))
+        {
             judgement = self.judge(&request, now);
         }
         self.remember(&request, &judgement);
         let Judgement { verdict, seen, .. } = judgement;
         match verdict {
+            Verdict::Allow(grant) => self.allow(&grant),
             Verdict::Lack(lack) => self.wait(context, request, Vec::new(), lack, &seen, now),
-            Verdict::Allow(_) | Verdict::Refuse(_) => self.apply(&verdict, &seen),
+            Verdict::Refuse(refusal) => self.refuse(&refusal, &seen),
         }
     }
 
@@ -133,26 +136,11 @@ impl Gate {
         }
     }
 
-    /// Loads what other workers fetched; whether there was anything new.
-    pub(super) fn load_shared(&self) -> bool {
-        let mut news = false;
-        for (id, Source { document, shared, loaded, .. }) in &self.sources {
-            let generation = shared.progress().generation;
-            if generation == 0 || loaded.replace(generation) == generation {
-                continue;
-            }
-            match shared.fetched().map(|fetched| fetched.read(document)) {
-                Some(Ok(held)) => {
-                    self.keys.borrow_mut().accept(*id, held);
-                    news = true;
-                }
-                Some(Err(fault)) => {
-                    host::log(LogLevel::Warn, || format!("keys of {} from another worker: {fault}", document.metadata));
-                }
-                None => {}
-            }
+    /// Loads what other workers fetched.
+    pub(super) fn load_shared(&self) {
+        for (id, source) in &self.sources {
+            self.load(*id, source);
         }
-        news
     }
 
     /// The documents that this worker must fetch now: due, and not some other worker's.
@@ -188,6 +176,25 @@ impl Gate {
         }
     }
 
+    /// Loads one document's keys if another worker has fetched them; whether there was anything new.
+    fn load(&self, id: DocumentId, Source { document, shared, loaded, .. }: &Source) -> bool {
+        let generation = shared.progress().generation;
+        if generation == 0 || loaded.replace(generation) == generation {
+            return false;
+        }
+        match shared.fetched().map(|fetched| fetched.read(document)) {
+            Some(Ok(held)) => {
+                self.keys.borrow_mut().accept(id, held);
+                true
+            }
+            Some(Err(fault)) => {
+                host::log(LogLevel::Warn, || format!("keys of {} from another worker: {fault}", document.metadata));
+                false
+            }
+            None => false,
+        }
+    }
+
     fn judge(&self, request: &Request, now: Millis) -> Judgement {
         let given = Given {
             policy: &self.policy,
@@ -200,7 +207,7 @@ impl Gate {
         judge(request, &given)
     }
 
-    /// Remembers a token that was verified just now.
+    /// Counts whether the token was remembered, and remembers one that was verified just now.
     fn remember(&self, request: &Request, judgement: &Judgement) {
         match judgement.recall {
             Recall::Hit => self.meters.recalled(),
@@ -213,15 +220,9 @@ impl Gate {
         }
     }
 
-    fn apply(&self, verdict: &Verdict, seen: &Seen) -> Fate {
-        match verdict {
-            Verdict::Allow(grant) => {
-                effects::allow(grant, &self.policy, &self.meters);
-                Fate::Goes
-            }
-            Verdict::Lack(lack) => self.refuse(&lack.otherwise, seen),
-            Verdict::Refuse(refusal) => self.refuse(refusal, seen),
-        }
+    fn allow(&self, grant: &Grant) -> Fate {
+        effects::allow(grant, &self.policy, &self.meters);
+        Fate::Goes
     }
 
     fn refuse(&self, refusal: &Refusal, seen: &Seen) -> Fate {
@@ -234,8 +235,9 @@ impl Gate {
         self.remember(&waiter.request, &judgement);
         let Judgement { verdict, seen, .. } = judgement;
         let lack = match verdict {
+            Verdict::Allow(grant) => return self.allow(&grant),
             Verdict::Lack(lack) => lack,
-            Verdict::Allow(_) | Verdict::Refuse(_) => return self.apply(&verdict, &seen),
+            Verdict::Refuse(refusal) => return self.refuse(&refusal, &seen),
         };
         // With two providers a token may lack one document's keys after another's, but none of them twice.
         if waiter.deadline > now && !waiter.documents.contains(&lack.document) {
