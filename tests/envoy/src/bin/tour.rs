@@ -13,6 +13,7 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use envoy_tests::envoy::wasm;
 use envoy_tests::example::{COMPOSE, documents, in_place, with_wasm};
+use envoy_tests::patience::until;
 use envoy_tests::token::FABRIKAM;
 use envoy_tests::world::Surroundings;
 use envoy_tests::{Answer, Entra, Envoy, Origin, Release, Request, Upstream};
@@ -190,9 +191,28 @@ fn steps(stranger: &str) -> Vec<Step> {
 }
 
 /// Whether every promise was kept.
+/// An Envoy that was up before the provider has failed its first fetches, and asks again after a pause: until then it
+/// answers 503, and so does a client wait.
+async fn keys_are_there(place: &Place) {
+    for (path, token) in [
+        ("/orders", json!({})),
+        ("/orders", json!({"version": 1})),
+        ("/customers", json!({"kind": "external_id"})),
+        ("/partners", json!({})),
+    ] {
+        let token = place.entra.mint(token).await;
+        until(&format!("the gate has keys for {path}"), async || {
+            let answer = place.gate.send(Request::get(path).bearer(&token)).await.ok()?;
+            (answer.status != 503).then_some(())
+        })
+        .await;
+    }
+}
+
 async fn tour(place: &Place) -> Result<bool, Box<dyn Error>> {
     place.entra.clear_faults().await;
     place.entra.keys(json!({"reset": true})).await;
+    keys_are_there(place).await;
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     if !table.is_tty() {
