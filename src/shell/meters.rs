@@ -1,4 +1,7 @@
 //! The metrics, defined once at configure time and used by their numbers.
+//!
+//! What is counted for requests is added up here and told to Envoy with each tick: a call to the host costs a request
+//! more than the decision about a remembered token.
 
 use std::cell::Cell;
 
@@ -10,60 +13,89 @@ use crate::signals;
 
 /// The numbers of all metrics.
 pub(super) struct Meters {
-    allowed: u32,
-    anonymous: u32,
+    allowed: Counter,
+    anonymous: Counter,
+    recalled: Counter,
+    not_recalled: Counter,
+    refused: Vec<Counter>,
     fetch_ok: u32,
     fetch_failed: u32,
     skipped: u32,
     age_seconds: u32,
-    recalled: u32,
-    not_recalled: u32,
     waiting: u32,
-    refused: Vec<u32>,
     waiting_here: Cell<usize>,
+}
+
+/// A counter of requests, with what Envoy has not been told yet.
+struct Counter {
+    metric: u32,
+    untold: Cell<i64>,
+}
+
+impl Counter {
+    fn count(&self) {
+        self.untold.set(self.untold.get().saturating_add(1));
+    }
+
+    fn tell(&self) {
+        let untold = self.untold.take();
+        if untold > 0 {
+            add(self.metric, untold);
+        }
+    }
 }
 
 impl Meters {
     /// Defines them. Only while configuring: definitions take a lock of the whole process.
     pub(super) fn define() -> Option<Self> {
         let define = |kind, name: &str| hostcalls::define_metric(kind, name).ok();
-        let counter = |name: &str| define(MetricType::Counter, name);
+        let of_requests =
+            |name: &str| Some(Counter { metric: define(MetricType::Counter, name)?, untold: Cell::new(0) });
+        let of_fetches = |name: &str| define(MetricType::Counter, name);
         Some(Self {
-            allowed: counter(signals::ALLOWED)?,
-            anonymous: counter(signals::ANONYMOUS)?,
-            fetch_ok: counter(signals::KEYS_FETCH_OK)?,
-            fetch_failed: counter(signals::KEYS_FETCH_FAILED)?,
-            skipped: counter(signals::KEYS_SKIPPED)?,
+            allowed: of_requests(signals::ALLOWED)?,
+            anonymous: of_requests(signals::ANONYMOUS)?,
+            recalled: of_requests(signals::TOKEN_CACHE_HIT)?,
+            not_recalled: of_requests(signals::TOKEN_CACHE_MISS)?,
+            refused: Reason::ALL.iter().map(|reason| of_requests(&signals::refused(*reason))).collect::<Option<_>>()?,
+            fetch_ok: of_fetches(signals::KEYS_FETCH_OK)?,
+            fetch_failed: of_fetches(signals::KEYS_FETCH_FAILED)?,
+            skipped: of_fetches(signals::KEYS_SKIPPED)?,
             age_seconds: define(MetricType::Gauge, signals::KEYS_AGE_SECONDS)?,
-            recalled: counter(signals::TOKEN_CACHE_HIT)?,
-            not_recalled: counter(signals::TOKEN_CACHE_MISS)?,
             waiting: define(MetricType::Gauge, signals::WAITING)?,
-            refused: Reason::ALL.iter().map(|reason| counter(&signals::refused(*reason))).collect::<Option<_>>()?,
             waiting_here: Cell::new(0),
         })
     }
 
+    /// Tells Envoy what was counted since the last time.
+    pub(super) fn tell(&self) {
+        let Self { allowed, anonymous, recalled, not_recalled, refused, .. } = self;
+        for counter in [allowed, anonymous, recalled, not_recalled].into_iter().chain(refused) {
+            counter.tell();
+        }
+    }
+
     pub(super) fn allowed(&self) {
-        add(self.allowed, 1);
+        self.allowed.count();
     }
 
     pub(super) fn anonymous(&self) {
-        add(self.anonymous, 1);
+        self.anonymous.count();
     }
 
     pub(super) fn refused(&self, reason: Reason) {
         let at = Reason::ALL.iter().position(|known| *known == reason);
         if let Some(metric) = at.and_then(|at| self.refused.get(at)) {
-            add(*metric, 1);
+            metric.count();
         }
     }
 
     pub(super) fn recalled(&self) {
-        add(self.recalled, 1);
+        self.recalled.count();
     }
 
     pub(super) fn not_recalled(&self) {
-        add(self.not_recalled, 1);
+        self.not_recalled.count();
     }
 
     pub(super) fn fetched(&self, skipped: usize) {
@@ -88,6 +120,13 @@ impl Meters {
         if difference != 0 {
             add(self.waiting, difference);
         }
+    }
+}
+
+/// A configuration that is replaced has been counting since its last tick.
+impl Drop for Meters {
+    fn drop(&mut self) {
+        self.tell();
     }
 }
 

@@ -64,6 +64,7 @@ impl RootContext for Root {
         self.fetches.start_due(gate);
         gate.answer_waiters();
         gate.tell_age();
+        gate.meters.tell();
         gate.set_tick();
     }
 
