@@ -1,6 +1,7 @@
 //! The compiled policy: what a configuration means, with nothing left to look up or to get wrong.
 
 pub mod forward;
+mod index;
 pub mod path;
 pub mod provider;
 pub mod rules;

@@ -4,14 +4,18 @@ use std::borrow::Cow;
 
 use regex_lite::{Regex, RegexBuilder};
 
+use super::index::Index;
 use super::path::readings;
 
 /// The rules in order.
 #[derive(Default)]
 pub struct Rules {
     rules: Vec<Rule>,
+    index: Index,
     /// Whether letter case in a pattern can matter.
     has_upper_case: bool,
+    look_at_method: bool,
+    look_at_host: bool,
 }
 
 /// One rule.
@@ -137,6 +141,14 @@ impl PathMatcher {
         }
     }
 
+    /// What every path that matches begins with, letter case and final slashes apart.
+    fn beginning(&self) -> Option<&str> {
+        match self {
+            Self::Exact(text) | Self::Prefix(text) => Some(text),
+            Self::Regex(_) => None,
+        }
+    }
+
     fn has_upper_case(&self) -> bool {
         match self {
             Self::Exact(text) | Self::Prefix(text) => text.bytes().any(|byte| byte.is_ascii_uppercase()),
@@ -190,13 +202,31 @@ impl Rules {
     pub fn new(rules: Vec<Rule>) -> Self {
         let has_upper_case =
             rules.iter().any(|rule| rule.matcher.path.as_ref().is_some_and(PathMatcher::has_upper_case));
-        Self { rules, has_upper_case }
+        let mut index = Index::default();
+        for (at, rule) in rules.iter().enumerate() {
+            index.add(at, rule.matcher.path.as_ref().and_then(PathMatcher::beginning));
+        }
+        let look_at_method = rules.iter().any(|rule| rule.matcher.methods.is_some());
+        let look_at_host = rules.iter().any(|rule| rule.matcher.hosts.is_some());
+        Self { rules, index, has_upper_case, look_at_method, look_at_host }
     }
 
     /// Whether there are none: then nothing of a request but its credentials matters.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// Whether any rule looks at the method.
+    #[must_use]
+    pub fn look_at_method(&self) -> bool {
+        self.look_at_method
+    }
+
+    /// Whether any rule looks at the host.
+    #[must_use]
+    pub fn look_at_host(&self) -> bool {
+        self.look_at_host
     }
 
     /// What a request must bring, for every way in which an upstream may read its path.
@@ -218,11 +248,10 @@ impl Rules {
                 &[LetterCase::Kept]
             };
             for case in cases {
-                let demand = self
-                    .rules
-                    .iter()
-                    .find(|rule| rule.matches(method, &host, path, *case))
-                    .map_or(&ANY_PROVIDER, |rule| &rule.demand);
+                let matches =
+                    |at: usize| self.rules.get(at).is_some_and(|rule| rule.matches(method, &host, path, *case));
+                let first = self.index.first(path, matches).and_then(|at| self.rules.get(at));
+                let demand = first.map_or(&ANY_PROVIDER, |rule| &rule.demand);
                 if !demands.contains(&demand) {
                     demands.push(demand);
                 }

@@ -40,12 +40,13 @@ impl HttpContext for Session {
             return Action::Pause;
         };
         effects::strip(&gate.policy);
-        // Without rules nothing but the credentials matters: three reads less.
-        let text = |name| if gate.policy.rules.is_empty() { String::new() } else { request_text(name) };
+        // Every read is a call to the host: what no rule looks at is not read.
+        let rules = &gate.policy.rules;
+        let text = |name, needed| if needed { request_text(name) } else { String::new() };
         let request = Request {
-            method: text(":method"),
-            authority: text(":authority"),
-            path: text(":path"),
+            method: text(":method", rules.look_at_method()),
+            authority: text(":authority", rules.look_at_host()),
+            path: text(":path", !rules.is_empty()),
             authorization: request_header("authorization"),
         };
         match gate.receive(self.context, request) {
