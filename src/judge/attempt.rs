@@ -1,5 +1,6 @@
 //! One token against one authority of one provider: every check in order, up to the verified facts.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::claims::{self, Times};
@@ -258,6 +259,7 @@ impl Attempt<'_> {
         Ok(Facts {
             place: self.place,
             key: Signer { key: Rc::clone(key), algorithm: self.algorithm },
+            edition: Cell::new(self.given.keys.edition()),
             issuer: self.iss.to_owned(),
             tid: self.tid.map(str::to_owned),
             times,

@@ -7,6 +7,14 @@ use super::refusal::{Refusal, RequestFault};
 /// # Errors
 /// [`Refusal::RequestMalformed`] for bearer credentials that are empty, several, or not of the form `b64token`.
 pub fn token(authorization: Option<&[u8]>) -> Result<Option<&str>, Refusal> {
+    credential(authorization)?.map(b64token).transpose()
+}
+
+/// What stands behind the scheme of a bearer credential, of whatever form it is.
+///
+/// # Errors
+/// [`Refusal::RequestMalformed`] if there is nothing.
+pub fn credential(authorization: Option<&[u8]>) -> Result<Option<&[u8]>, Refusal> {
     const SCHEME: usize = "Bearer".len();
     let Some((scheme, rest)) = authorization.and_then(|value| value.split_at_checked(SCHEME)) else {
         return Ok(None);
@@ -25,13 +33,21 @@ pub fn token(authorization: Option<&[u8]>) -> Result<Option<&str>, Refusal> {
     if credential.is_empty() {
         return Err(Refusal::RequestMalformed(RequestFault::EmptyCredential));
     }
+    Ok(Some(credential))
+}
+
+/// A credential that is one token: of the form `b64token`.
+///
+/// # Errors
+/// [`Refusal::RequestMalformed`] if it is several, or holds other characters.
+pub fn b64token(credential: &[u8]) -> Result<&str, Refusal> {
     // Envoy joins repeated headers with a comma: which of two tokens would the upstream believe?
     if credential.contains(&b',') {
         return Err(Refusal::RequestMalformed(RequestFault::SeveralCredentials));
     }
-    let b64token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
     match std::str::from_utf8(credential) {
-        Ok(text) if credential.iter().all(b64token) => Ok(Some(text)),
+        Ok(text) if credential.iter().all(allowed) => Ok(text),
         _ => Err(Refusal::RequestMalformed(RequestFault::CredentialCharacters)),
     }
 }

@@ -1,5 +1,6 @@
 //! What is kept of a verified token: enough to judge it again without its text and its signature.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::Given;
@@ -10,7 +11,7 @@ use super::{excerpt, issuer};
 use crate::entra::issuer::{Issuer, key_may_sign};
 use crate::jose::algorithm::Algorithm;
 use crate::jose::jwk::Key;
-use crate::keys::store::Held;
+use crate::keys::store::{Edition, Held};
 use crate::policy::provider::{Authority, Place, Provider, Stated};
 use crate::revocation::Subject;
 
@@ -19,6 +20,8 @@ use crate::revocation::Subject;
 pub struct Facts {
     pub(super) place: Place,
     pub(super) key: Signer,
+    /// The edition of the keys that last held the key.
+    pub(super) edition: Cell<Edition>,
     pub(super) issuer: String,
     pub(super) tid: Option<String>,
     pub(super) times: Times,
@@ -50,6 +53,13 @@ impl Facts {
         let Some((provider, authority)) = given.policy.providers.at(self.place) else {
             return false;
         };
+        if self.times.check(given.seconds(), provider.clock_skew, provider.max_lifetime).is_err() {
+            return false;
+        }
+        let edition = given.keys.edition();
+        if self.edition.get() == edition && given.keys.get(authority.document, given.now).is_some() {
+            return true;
+        }
         let binding = Binding { iss: &self.issuer, tid: self.tid.as_deref(), authority, provider };
         let Signer { key, algorithm } = &self.key;
         let key_holds = given.keys.get(authority.document, given.now).is_some_and(|held| {
@@ -57,7 +67,10 @@ impl Facts {
                 && binding.check_stated_issuer(held).is_ok()
                 && binding.check_key(key, *algorithm, held).is_ok()
         });
-        key_holds && self.times.check(given.seconds(), provider.clock_skew, provider.max_lifetime).is_ok()
+        if key_holds {
+            self.edition.set(edition);
+        }
+        key_holds
     }
 
     /// The last word, at every use.

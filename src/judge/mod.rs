@@ -82,7 +82,7 @@ fn decide(
             Selection::Token { requirements, without_token } => (requirements, without_token),
             Selection::Unreadable => return Err(Refusal::RequestMalformed(RequestFault::Path).into()),
         };
-    let Some(text) = bearer::token(request.authorization.as_deref())? else {
+    let Some(credential) = bearer::credential(request.authorization.as_deref())? else {
         return match without_token {
             WithoutToken::Passes => Ok(None),
             WithoutToken::Refused => Err(Refusal::TokenMissing.into()),
@@ -90,12 +90,15 @@ fn decide(
     };
     let accepts = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
     *recall = Recall::Miss;
-    let remembered = given.memory.recall(text).filter(|facts| accepts(facts.place.provider) && facts.still_hold(given));
+    let remembered =
+        given.memory.recall(credential).filter(|facts| accepts(facts.place.provider) && facts.still_hold(given));
     if let Some(facts) = remembered {
         *recall = Recall::Hit;
         facts.check_revocation(given).inspect_err(|_| *seen = facts.seen())?;
         return Ok(Some(Rc::clone(facts)));
     }
+    // What is remembered is of the right form: only others are looked at byte by byte.
+    let text = bearer::b64token(credential)?;
     let token = Unverified::read(text).map_err(|form| Refusal::TokenMalformed(TokenFault::Form(form)))?;
     note(&token, seen);
     judge_token(&token, &accepts, given, seen).map(|facts| Some(Rc::new(facts)))

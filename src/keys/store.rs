@@ -28,20 +28,32 @@ pub struct Held {
 #[derive(Default)]
 pub struct KeyStore {
     held: Vec<Option<Held>>,
+    edition: Edition,
 }
+
+/// Which state of the store it is. What was found out about one edition holds as long as the edition does, ages apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Edition(u64);
 
 impl KeyStore {
     /// A store for that many documents, all empty.
     #[must_use]
     pub fn new(documents: usize) -> Self {
-        Self { held: vec![None; documents] }
+        Self { held: vec![None; documents], edition: Edition::default() }
     }
 
     /// Replaces what is held for a document, whole.
     pub fn accept(&mut self, document: DocumentId, held: Held) {
         if let Some(slot) = self.held.get_mut(document.0) {
             *slot = Some(held);
+            self.edition = Edition(self.edition.0.wrapping_add(1));
         }
+    }
+
+    /// The present edition.
+    #[must_use]
+    pub fn edition(&self) -> Edition {
+        self.edition
     }
 
     /// What is held and young enough to be used. Without it nothing can be said of any `kid`.
