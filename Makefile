@@ -8,7 +8,7 @@ SETUP := envoy/setup
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 WASM := dist/entra_gate.wasm
 # Bytes. Every Envoy worker compiles the filter, and every pod pulls it.
-WASM_BUDGET := 850000
+WASM_BUDGET := 700000
 ENVOY_VERSIONS := $(shell grep -v '^\#' $(SETUP)/versions)
 DEMO_ENVOY := $(firstword $(ENVOY_VERSIONS))
 FUZZ_SECONDS := 60
@@ -25,7 +25,7 @@ help: ## This list
 wasm: ## Builds the filter: dist/entra_gate.wasm
 	@$(SETUP)/wasm-cargo.sh build --release --locked -p entra-gate --lib
 	@mkdir -p dist
-	@cp $(TARGET_DIR)/wasm32-wasip1/release/entra_gate.wasm $(WASM)
+	@$(SETUP)/wasm-shrink.sh $(TARGET_DIR)/wasm32-wasip1/release/entra_gate.wasm $(WASM)
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
 
 demo: wasm ## The tour: real Envoy, mock Entra, requests and answers; stays up until Ctrl-C, or not with ONCE=1
