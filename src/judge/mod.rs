@@ -100,8 +100,8 @@ fn decide(
     // What is remembered is of the right form: only others are looked at byte by byte.
     let text = bearer::b64token(credential)?;
     let token = Unverified::read(text).map_err(|form| Refusal::TokenMalformed(TokenFault::Form(form)))?;
-    note(&token, seen);
-    judge_token(&token, &accepts, given, seen).map(|facts| Some(Rc::new(facts)))
+    let facts = judge_token(&token, &accepts, given, seen).inspect_err(|_| note(&token, seen))?;
+    Ok(Some(Rc::new(facts)))
 }
 
 fn judge_token(
@@ -199,7 +199,9 @@ fn note(token: &Unverified<'_>, seen: &mut Seen) {
 
 /// As much of a token's text as a log line should hold.
 fn excerpt(text: &str) -> String {
-    text.chars().take(200).collect()
+    const MOST_CHARACTERS: usize = 200;
+    let end = text.char_indices().nth(MOST_CHARACTERS).map_or(text.len(), |(end, _)| end);
+    text.get(..end).unwrap_or_default().to_owned()
 }
 
 impl Requirement {
