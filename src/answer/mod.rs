@@ -19,6 +19,8 @@ pub struct Answer {
 /// What kind of answer a reason has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
+    /// 403: the token is good, but not for this.
+    InsufficientScope,
     /// 400: the request cannot be read.
     InvalidRequest,
     /// 401: the token is not good.
@@ -35,6 +37,9 @@ impl Class {
             Reason::TokenMissing => Self::NoCredentials,
             Reason::RequestMalformed => Self::InvalidRequest,
             Reason::KeysUnavailable => Self::Unavailable,
+            Reason::RoleInsufficient | Reason::ScopeInsufficient | Reason::TokenKindNotAllowed => {
+                Self::InsufficientScope
+            }
             Reason::AlgorithmNotAllowed
             | Reason::AudienceNotAllowed
             | Reason::ClaimMissing
@@ -57,6 +62,7 @@ impl Class {
 
     fn status(self, responses: &Responses) -> u16 {
         match self {
+            Self::InsufficientScope => 403,
             Self::InvalidRequest => 400,
             Self::InvalidToken | Self::NoCredentials => responses.unauthorized_status,
             Self::Unavailable => 503,
@@ -65,6 +71,7 @@ impl Class {
 
     fn error(self) -> Option<&'static str> {
         match self {
+            Self::InsufficientScope => Some("insufficient_scope"),
             Self::InvalidRequest => Some("invalid_request"),
             Self::InvalidToken => Some("invalid_token"),
             Self::NoCredentials | Self::Unavailable => None,
@@ -83,8 +90,8 @@ pub fn answer(refusal: &Refusal, responses: &Responses) -> Answer {
     };
     let mut headers = vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())];
     match class {
-        Class::InvalidRequest | Class::InvalidToken | Class::NoCredentials => {
-            headers.push(("www-authenticate", challenge(class, sentence.as_deref(), responses)));
+        Class::InsufficientScope | Class::InvalidRequest | Class::InvalidToken | Class::NoCredentials => {
+            headers.push(("www-authenticate", challenge(refusal, class, sentence.as_deref(), responses)));
         }
         Class::Unavailable => {}
     }
@@ -94,13 +101,20 @@ pub fn answer(refusal: &Refusal, responses: &Responses) -> Answer {
     Answer { status: class.status(responses), headers, body: body(refusal, class, sentence, responses) }
 }
 
-fn challenge(class: Class, sentence: Option<&str>, responses: &Responses) -> String {
+fn challenge(refusal: &Refusal, class: Class, sentence: Option<&str>, responses: &Responses) -> String {
     let mut challenge = format!("Bearer realm=\"{}\"", responses.realm);
     if let Some(error) = class.error() {
         challenge.push_str(&format!(", error=\"{error}\""));
         if let Some(sentence) = sentence {
             challenge.push_str(&format!(", error_description=\"{sentence}\""));
         }
+    }
+    // What is asked for, in the words of the configuration; `detail: none` sends the error alone.
+    if let Refusal::Insufficient(shortfall) = refusal
+        && sentence.is_some()
+        && !shortfall.needed().is_empty()
+    {
+        challenge.push_str(&format!(", scope=\"{}\"", plain(&shortfall.needed().join(" "))));
     }
     challenge
 }

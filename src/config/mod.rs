@@ -3,9 +3,11 @@
 //! The document arrives as JSON text (`StringValue`) or as a serialized `google.protobuf.Struct`; both are the same.
 
 mod authority;
+mod claims;
 mod forward;
 mod node;
 mod provider;
+mod requirement;
 mod responses;
 mod revocation;
 mod rules;
@@ -17,6 +19,7 @@ use serde_json::Value;
 
 pub use self::node::Mistake;
 use self::node::Node;
+use self::requirement::Known;
 use crate::jose::json;
 use crate::policy::Policy;
 use crate::policy::provider::Providers;
@@ -33,9 +36,10 @@ pub fn members() -> Vec<(&'static str, &'static [&'static str])> {
         ("providers.*", &provider::MEMBERS),
         ("providers.*.upstream", &provider::UPSTREAM_MEMBERS),
         ("providers.*.keys", &provider::KEYS_MEMBERS),
+        ("providers.*.required_claims[]", &claims::MEMBERS),
         ("rules[]", &rules::MEMBERS),
         ("rules[].match", &rules::MATCH_MEMBERS),
-        ("rules[].require", &rules::REQUIRE_MEMBERS),
+        ("rules[].require", &requirement::MEMBERS),
         ("forward", &forward::MEMBERS),
         ("forward.claim_headers[]", &forward::CLAIM_HEADER_MEMBERS),
         ("responses", &responses::MEMBERS),
@@ -96,7 +100,7 @@ fn compile_value(root: &Node<'_>) -> Option<Policy> {
         .collect();
     let providers = providers.and_then(|node| provider::compile_all(&node, &mut documents));
     let rules = match members.get("rules") {
-        Some(node) => rules::compile(&node, &names),
+        Some(node) => rules::compile(&node, Known { names: &names, providers: providers.as_deref() }),
         None => Some(crate::policy::rules::Rules::default()),
     };
     let forward = match members.get("forward") {

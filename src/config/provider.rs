@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::authority::{Documents, Plan};
+use super::claims;
 use super::node::{Members, Node};
 use crate::entra::TokenVersion;
 use crate::entra::cloud::Cloud;
@@ -10,7 +11,7 @@ use crate::jose::algorithm::Algorithm;
 use crate::jose::jwk::{KeySet, KeySetFault};
 use crate::policy::provider::{Kind, PersonalAccounts, Provider, Tenants};
 
-pub(super) const MEMBERS: [&str; 18] = [
+pub(super) const MEMBERS: [&str; 19] = [
     "algorithms",
     "app_id",
     "audiences",
@@ -26,11 +27,12 @@ pub(super) const MEMBERS: [&str; 18] = [
     "metadata_url",
     "personal_accounts",
     "policies",
+    "required_claims",
     "tenants",
     "token_versions",
     "upstream",
 ];
-const NOT_YET: [&str; 3] = ["decryption_keys", "required_claims", "token_sources"];
+const NOT_YET: [&str; 2] = ["decryption_keys", "token_sources"];
 pub(super) const UPSTREAM_MEMBERS: [&str; 2] = ["cluster", "timeout"];
 pub(super) const KEYS_MEMBERS: [&str; 3] = ["max_age", "refresh", "unknown_kid_cooldown"];
 
@@ -61,6 +63,7 @@ fn compile(name: &str, node: &Node<'_>, documents: &mut Documents) -> Option<Pro
     let max_lifetime = members.optional("max_lifetime", |node| {
         node.duration(Duration::from_secs(1)..=Duration::from_secs(10 * 365 * 86_400))
     });
+    let required_claims = members.get("required_claims").map_or(Some(Vec::new()), |node| claims::compile(&node));
     let source = Source::read(&members);
 
     let kind = kind?;
@@ -79,6 +82,7 @@ fn compile(name: &str, node: &Node<'_>, documents: &mut Documents) -> Option<Pro
         algorithms: algorithms?,
         audiences: audiences?,
         client_applications: client_applications?,
+        required_claims: required_claims?,
         clock_skew: clock_skew?,
         max_lifetime: max_lifetime?,
     })

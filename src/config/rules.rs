@@ -1,55 +1,28 @@
 //! `rules`: which requests need what.
 
 use super::node::Node;
-use crate::policy::rules::{Demand, HostMatcher, Matcher, PathMatcher, Requirement, Rule, Rules};
+use super::requirement::{self, Known};
+use crate::policy::rules::{Demand, HostMatcher, Matcher, PathMatcher, Rule, Rules};
 
 pub(super) const MEMBERS: [&str; 3] = ["allow", "match", "require"];
 pub(super) const MATCH_MEMBERS: [&str; 5] = ["hosts", "methods", "path", "prefix", "regex"];
-pub(super) const REQUIRE_MEMBERS: [&str; 1] = ["providers"];
-const REQUIRE_NOT_YET: [&str; 9] = [
-    "app_roles",
-    "audiences",
-    "auth_context",
-    "claims",
-    "client_applications",
-    "scopes",
-    "scopes_match",
-    "token_kinds",
-    "user_roles",
-];
 
-/// `providers` are the names that exist, in their order.
-pub(super) fn compile(node: &Node<'_>, providers: &[&str]) -> Option<Rules> {
-    node.list(|node| rule(node, providers)).map(Rules::new)
+pub(super) fn compile(node: &Node<'_>, known: Known<'_>) -> Option<Rules> {
+    node.list(|node| rule(node, known)).map(Rules::new)
 }
 
-fn rule(node: &Node<'_>, providers: &[&str]) -> Option<Rule> {
+fn rule(node: &Node<'_>, known: Known<'_>) -> Option<Rule> {
     let members = node.object(&MEMBERS, &[])?;
     let matcher = members.required("match").and_then(|node| matcher(&node));
     let demand = match (members.get("allow"), members.get("require")) {
         (Some(allow), None) => allow
             .choice(&[("anonymous", 0), ("optional", 1)])
             .map(|open| if open == 0 { Demand::Anonymous } else { Demand::Optional }),
-        (None, Some(require)) => requirement(&require, providers).map(Demand::Token),
+        (None, Some(require)) => requirement::compile(&require, known).map(Demand::Token),
         (Some(_), Some(_)) => node.mistake_of("both `allow` and `require`", "one of them"),
         (None, None) => node.mistake_of("neither `allow` nor `require`", "one of them"),
     };
     Some(Rule { matcher: matcher?, demand: demand? })
-}
-
-fn requirement(node: &Node<'_>, providers: &[&str]) -> Option<Requirement> {
-    let members = node.object(&REQUIRE_MEMBERS, &REQUIRE_NOT_YET)?;
-    let providers = match members.get("providers") {
-        None => None,
-        Some(node) => Some(node.list(|node| {
-            let name = node.text()?;
-            match providers.iter().position(|known| *known == name) {
-                Some(at) => Some(at),
-                None => node.mistake(&format!("a provider's name: one of {}", providers.join(", "))),
-            }
-        })?),
-    };
-    Some(Requirement { providers })
 }
 
 fn matcher(node: &Node<'_>) -> Option<Matcher> {

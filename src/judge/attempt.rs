@@ -6,7 +6,9 @@ use std::rc::Rc;
 use super::claims::{self, Times};
 use super::facts::{Binding, Facts, Signer};
 use super::issuer;
+use super::permissions::HeldPermissions;
 use super::refusal::{AudienceHint, IssuerHint, Refusal, TokenFault, TypeFault};
+use super::requirement::check_claims;
 use super::verdict::{Identity, Lack, Want};
 use super::{Given, excerpt};
 use crate::entra::issuer::tenant_in;
@@ -17,6 +19,7 @@ use crate::jose::json::Object;
 use crate::jose::jwk::Key;
 use crate::policy::forward::header_value;
 use crate::policy::provider::{Authority, Kind, PersonalAccounts, Place, Provider, Tenants};
+use crate::policy::rules::Requirement;
 use crate::revocation::Subject;
 
 /// Why a judgement stops.
@@ -38,9 +41,12 @@ pub(super) enum Stage {
     Times,
     Audience,
     Client,
+    Claims,
+    Rule,
     Key,
     Signature,
     Grant,
+    Permission,
 }
 
 /// One token against one authority.
@@ -52,6 +58,8 @@ pub(super) struct Attempt<'a> {
     pub(super) place: Place,
     pub(super) provider: &'a Provider,
     pub(super) authority: &'a Authority,
+    /// What the rules ask, all of which must hold.
+    pub(super) requirements: &'a [&'a Requirement],
     pub(super) given: &'a Given<'a>,
 }
 
@@ -67,6 +75,10 @@ impl Attempt<'_> {
         let client = self.client().map_err(at(Stage::Audience))?;
         self.check_audience(client).map_err(at(Stage::Audience))?;
         self.check_client(client).map_err(at(Stage::Client))?;
+        check_claims(&provider.required_claims, claims).map_err(at(Stage::Claims))?;
+        for requirement in self.requirements {
+            requirement.admit(claims, client, provider).map_err(at(Stage::Rule))?;
+        }
         let key = self.key().map_err(|halt| (Stage::Key, halt))?;
         let verified = self.token.verify(self.algorithm, &key.public_key, self.given.signatures);
         let signed = verified
@@ -77,6 +89,8 @@ impl Attempt<'_> {
             .map_err(at(Stage::Signature))?;
         let facts = self.facts(&signed, key, times, client).map_err(at(Stage::Grant))?;
         facts.check_revocation(self.given).map_err(at(Stage::Grant))?;
+        // Last, because 403 says that the token is good.
+        facts.check_permissions(self.requirements).map_err(at(Stage::Permission))?;
         Ok(facts)
     }
 
@@ -246,6 +260,13 @@ impl Attempt<'_> {
             client: client.map(str::to_owned),
             token_id,
         };
+        let asked = self.given.policy.rules.asked();
+        let kept = |name: &String| Some((name.clone(), claims.get(name)?.clone()));
+        let permissions = if asked.permissions {
+            HeldPermissions::read(claims, self.provider.kind)
+        } else {
+            Ok(HeldPermissions::unread(self.provider.kind))
+        };
         let forward = &self.given.policy.forward;
         let mut headers = Vec::with_capacity(forward.claim_headers.len().saturating_add(1));
         if let Some(header) = &forward.payload_header {
@@ -266,6 +287,8 @@ impl Attempt<'_> {
             subjects: self.subjects(claims, &identity, user)?,
             identity,
             headers,
+            claims: asked.claims.iter().filter_map(kept).collect(),
+            permissions,
         })
     }
 

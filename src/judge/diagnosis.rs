@@ -1,6 +1,7 @@
 //! From a cause to what a developer must change, in a sentence; and to the fuller line for the operator.
 //!
-//! The sentence names kinds of mistakes and their fix, nothing of the token and nothing of the configuration but kinds.
+//! The sentence names kinds of mistakes and their fix, nothing of the token, and of the configuration nothing but kinds
+//! and what a client must ask for: claims and permissions.
 //! The operator's line has what was found and what was expected.
 
 use super::refusal::{AudienceHint, IssuerHint, KeyFault, Refusal, RequestFault, TokenFault, TypeFault};
@@ -35,6 +36,9 @@ impl Refusal {
                 AudienceHint::Other => {
                     "The token was issued for another API. Request a scope of this API: api://<application ID>/<scope>."
                         .into()
+                }
+                AudienceHint::OtherRule => {
+                    "The token's aud is accepted by this gateway, but not on this route.".into()
                 }
             },
             Self::ClaimMissing { claim } => format!("The token has no {claim} claim, which is required here."),
@@ -87,6 +91,7 @@ impl Refusal {
                     accepted(&fault.kinds)
                 ),
             },
+            Self::Insufficient(shortfall) => shortfall.sentence(),
             Self::KeyNotAllowed(fault) => match fault {
                 KeyFault::Algorithm { .. } => "The token's key does not fit the token's algorithm.".into(),
                 KeyFault::Cloud { .. } => "The token's key belongs to another Microsoft cloud.".into(),
@@ -111,6 +116,7 @@ impl Refusal {
                 RequestFault::SeveralCredentials => "The request carries several credentials. Send one access token.",
             }
             .into(),
+            Self::RequiredClaim(fault) => fault.sentence(),
             Self::SignatureInvalid { .. } => {
                 "The token's signature is not valid: it was changed on the way, or not issued by this provider. A token for \
                  Microsoft Graph cannot be verified by anybody else."
@@ -200,6 +206,7 @@ impl Refusal {
                 };
                 format!("iss {} ({hint}), accepted [{}]", fault.found, fault.expected.join(", "))
             }
+            Self::Insufficient(shortfall) => shortfall.detail(),
             Self::KeyNotAllowed(fault) => match fault {
                 KeyFault::Algorithm { kid } => format!("key {kid} is for another algorithm"),
                 KeyFault::Cloud { kid, found, expected } => format!("key {kid} of cloud {found}, expected {expected}"),
@@ -219,6 +226,7 @@ impl Refusal {
                 RequestFault::SeveralCredentials => "several credentials",
             }
             .into(),
+            Self::RequiredClaim(fault) => fault.detail(),
             Self::SignatureInvalid { kid } => format!("not a signature of key {kid}"),
             Self::TenantNotAllowed { found, allowed } => {
                 let allowed = if allowed.is_empty() { "any organization".to_owned() } else { allowed.join(", ") };

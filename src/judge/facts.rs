@@ -3,16 +3,21 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use serde_json::Value;
+
 use super::Given;
 use super::claims::Times;
+use super::permissions::HeldPermissions;
 use super::refusal::{IssuerHint, KeyFault, Refusal};
 use super::verdict::{Identity, Seen};
 use super::{excerpt, issuer};
 use crate::entra::issuer::{Issuer, key_may_sign};
 use crate::jose::algorithm::Algorithm;
+use crate::jose::json::Object;
 use crate::jose::jwk::Key;
 use crate::keys::store::{Edition, Held};
 use crate::policy::provider::{Authority, Place, Provider, Stated};
+use crate::policy::rules::Requirement;
 use crate::revocation::Subject;
 
 /// The verified facts of a token. Made by an attempt whose signature was good, and by nothing else.
@@ -29,6 +34,10 @@ pub struct Facts {
     pub(super) headers: Vec<(String, String)>,
     /// By whom it could be revoked; empty without revocation.
     pub(super) subjects: Vec<Subject>,
+    /// Those claims that some rule looks at.
+    pub(super) claims: Object,
+    /// The permissions, if some rule looks at them; or why they cannot be read.
+    pub(super) permissions: Result<HeldPermissions, Refusal>,
 }
 
 /// The key and algorithm that a token was verified with.
@@ -73,6 +82,22 @@ impl Facts {
         key_holds
     }
 
+    /// Whether these rules take the token at all. If not, the whole token is judged again, and that says why.
+    pub(super) fn are_admitted(&self, requirements: &[&Requirement], given: &Given<'_>) -> bool {
+        let Some((provider, _)) = given.policy.providers.at(self.place) else {
+            return false;
+        };
+        requirements.iter().all(|requirement| {
+            requirement.accepts(self.place.provider)
+                && requirement.admit(&self.claims, self.identity.client.as_deref(), provider).is_ok()
+        })
+    }
+
+    /// Whether the token may do what it is used for.
+    pub(super) fn check_permissions(&self, requirements: &[&Requirement]) -> Result<(), Refusal> {
+        requirements.iter().try_for_each(|requirement| requirement.permit(&self.permissions))
+    }
+
     /// The last word, at every use.
     pub(super) fn check_revocation(&self, given: &Given<'_>) -> Result<(), Refusal> {
         let Some(policy) = &given.policy.revocation else {
@@ -102,8 +127,24 @@ impl Facts {
         /// A short text and what holds it.
         const TEXT: usize = 64;
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + TEXT).sum();
-        size_of::<Self>() + self.issuer.len() + 6 * TEXT + headers + self.subjects.len() * 3 * TEXT
+        let claims: usize = self.claims.iter().map(|(name, value)| name.len() + TEXT + value_weight(value)).sum();
+        let names = self.permissions.iter().flat_map(HeldPermissions::names).map(|name| name.len() + TEXT);
+        let asked = claims + names.sum::<usize>();
+        size_of::<Self>() + self.issuer.len() + 6 * TEXT + headers + self.subjects.len() * 3 * TEXT + asked
     }
+}
+
+fn value_weight(value: &Value) -> usize {
+    size_of::<Value>()
+        + match value {
+            Value::Array(elements) => elements.iter().map(value_weight).sum(),
+            Value::Bool(_) | Value::Null | Value::Number(_) => 0,
+            // A member's name is a text of its own, and a tree has inner room.
+            Value::Object(members) => {
+                members.iter().map(|(name, value)| name.len() + 4 * size_of::<String>() + value_weight(value)).sum()
+            }
+            Value::String(text) => text.len(),
+        }
 }
 
 /// What ties a token to a document and its keys.

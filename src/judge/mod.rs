@@ -10,8 +10,10 @@ pub mod diagnosis;
 pub mod facts;
 pub mod issuer;
 pub mod memory;
+pub mod permissions;
 pub mod refusal;
 pub mod request;
+pub mod requirement;
 pub mod verdict;
 
 use std::rc::Rc;
@@ -88,30 +90,30 @@ fn decide(
             WithoutToken::Refused => Err(Refusal::TokenMissing.into()),
         };
     };
-    let accepts = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
     *recall = Recall::Miss;
-    let remembered =
-        given.memory.recall(credential).filter(|facts| accepts(facts.place.provider) && facts.still_hold(given));
-    if let Some(facts) = remembered {
+    let still_good = |facts: &&Rc<Facts>| facts.are_admitted(&requirements, given) && facts.still_hold(given);
+    if let Some(facts) = given.memory.recall(credential).filter(still_good) {
         *recall = Recall::Hit;
-        facts.check_revocation(given).inspect_err(|_| *seen = facts.seen())?;
+        let uses = facts.check_revocation(given).and_then(|()| facts.check_permissions(&requirements));
+        uses.inspect_err(|_| *seen = facts.seen())?;
         return Ok(Some(Rc::clone(facts)));
     }
     // What is remembered is of the right form: only others are looked at byte by byte.
     let text = bearer::b64token(credential)?;
     let token = Unverified::read(text).map_err(|form| Refusal::TokenMalformed(TokenFault::Form(form)))?;
-    let facts = judge_token(&token, &accepts, given, seen).inspect_err(|_| note(&token, seen))?;
+    let facts = judge_token(&token, &requirements, given, seen).inspect_err(|_| note(&token, seen))?;
     Ok(Some(Rc::new(facts)))
 }
 
 fn judge_token(
     token: &Unverified<'_>,
-    accepts: &dyn Fn(usize) -> bool,
+    requirements: &[&Requirement],
     given: &Given<'_>,
     seen: &mut Seen,
 ) -> Result<Facts, Halt> {
+    let accepts = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
     let algorithm = Algorithm::from_name(&token.header.alg)
-        .ok_or_else(|| unknown_algorithm(&token.header.alg, given.policy, accepts))?;
+        .ok_or_else(|| unknown_algorithm(&token.header.alg, given.policy, &accepts))?;
     check_type(token)?;
     let iss = claims::text(&token.claims, "iss")?.ok_or(Refusal::ClaimMissing { claim: "iss" })?;
     let tid = tenant_claim(&token.claims)?;
@@ -119,7 +121,7 @@ fn judge_token(
     let mut farthest: Option<(Stage, Halt)> = None;
     for place in given.policy.providers.candidates(iss, tid).filter(|place| accepts(place.provider)) {
         let Some((provider, authority)) = given.policy.providers.at(place) else { continue };
-        let attempt = Attempt { token, iss, tid, algorithm, place, provider, authority, given };
+        let attempt = Attempt { token, iss, tid, algorithm, place, provider, authority, requirements, given };
         let (stage, halt) = match attempt.run() {
             Ok(facts) => return Ok(facts),
             Err(failure) => failure,
@@ -128,12 +130,13 @@ fn judge_token(
             seen.provider = Some(provider.name.clone());
             farthest = Some((stage, halt));
         }
-        // Every further provider would cost another signature: whoever sends a forged token does not get that.
-        if stage == Stage::Signature {
+        // Every further provider would cost another signature: whoever sends a forged token does not get that, and what a
+        // token permits is the same for all of them.
+        if matches!(stage, Stage::Signature | Stage::Permission) {
             break;
         }
     }
-    Err(farthest.map_or_else(|| wrong_issuer(iss, tid, given.policy, accepts).into(), |(_, halt)| halt))
+    Err(farthest.map_or_else(|| wrong_issuer(iss, tid, given.policy, &accepts).into(), |(_, halt)| halt))
 }
 
 fn unknown_algorithm(found: &str, policy: &Policy, accepts: &dyn Fn(usize) -> bool) -> Refusal {
@@ -202,10 +205,4 @@ fn excerpt(text: &str) -> String {
     const MOST_CHARACTERS: usize = 200;
     let end = text.char_indices().nth(MOST_CHARACTERS).map_or(text.len(), |(end, _)| end);
     text.get(..end).unwrap_or_default().to_owned()
-}
-
-impl Requirement {
-    fn accepts(&self, provider: usize) -> bool {
-        self.providers.as_ref().is_none_or(|accepted| accepted.contains(&provider))
-    }
 }

@@ -1,5 +1,7 @@
 //! Every cause for which a request is refused, with its facts, and the stable code of each.
 
+use super::permissions::Shortfall;
+use super::requirement::ClaimFault;
 use crate::entra::TokenVersion;
 use crate::entra::cloud::Instance;
 use crate::jose::algorithm::Algorithm;
@@ -46,12 +48,18 @@ reasons! {
     KeysUnavailable => "keys_unavailable",
     /// The credentials cannot be read.
     RequestMalformed => "request_malformed",
+    /// The token is good, but lacks a role.
+    RoleInsufficient => "role_insufficient",
+    /// The token is good, but lacks a scope.
+    ScopeInsufficient => "scope_insufficient",
     /// The signature is not the key's.
     SignatureInvalid => "signature_invalid",
     /// The tenant is not configured.
     TenantNotAllowed => "tenant_not_allowed",
     /// The token's time is over.
     TokenExpired => "token_expired",
+    /// The token is good, but of a user where applications are asked for, or the other way round.
+    TokenKindNotAllowed => "token_kind_not_allowed",
     /// The token lives longer than is accepted.
     TokenLifetimeTooLong => "token_lifetime_too_long",
     /// The token cannot be read.
@@ -108,6 +116,8 @@ pub enum Refusal {
         /// The configured ones.
         expected: Vec<String>,
     },
+    /// See [`Reason::RoleInsufficient`], [`Reason::ScopeInsufficient`] and [`Reason::TokenKindNotAllowed`].
+    Insufficient(Shortfall),
     /// See [`Reason::IssuerNotAllowed`].
     IssuerNotAllowed(IssuerFault),
     /// See [`Reason::KeyNotAllowed`].
@@ -132,6 +142,8 @@ pub enum Refusal {
     },
     /// See [`Reason::RequestMalformed`].
     RequestMalformed(RequestFault),
+    /// See [`Reason::ClaimMissing`] and [`Reason::ClaimNotAllowed`]: a claim that the configuration asks for.
+    RequiredClaim(ClaimFault),
     /// See [`Reason::SignatureInvalid`].
     SignatureInvalid {
         /// `kid`
@@ -292,6 +304,8 @@ pub enum AudienceHint {
     IdToken,
     /// Simply another one.
     Other,
+    /// Accepted elsewhere, not by this rule.
+    OtherRule,
 }
 
 /// Why a known key may not be used.
@@ -332,11 +346,13 @@ impl Refusal {
             Self::ClaimMissing { .. } => Reason::ClaimMissing,
             Self::ClaimNotAllowed { .. } => Reason::ClaimNotAllowed,
             Self::ClientNotAllowed { .. } => Reason::ClientNotAllowed,
+            Self::Insufficient(shortfall) => shortfall.reason(),
             Self::IssuerNotAllowed(_) => Reason::IssuerNotAllowed,
             Self::KeyNotAllowed(_) => Reason::KeyNotAllowed,
             Self::KeyUnknown { .. } => Reason::KeyUnknown,
             Self::KeysUnavailable { .. } => Reason::KeysUnavailable,
             Self::RequestMalformed(_) => Reason::RequestMalformed,
+            Self::RequiredClaim(fault) => fault.reason(),
             Self::SignatureInvalid { .. } => Reason::SignatureInvalid,
             Self::TenantNotAllowed { .. } => Reason::TenantNotAllowed,
             Self::TokenExpired { .. } => Reason::TokenExpired,

@@ -38,24 +38,38 @@ pub struct ClaimHeader {
 
 /// Where a claim is: member names from the top down.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimPath(Vec<String>);
+pub struct ClaimPath {
+    whole: String,
+    names: Vec<String>,
+}
 
 impl ClaimPath {
     /// Reads a dotted path. The whole text is tried first when it is looked up: claim names may hold dots.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let names: Vec<String> = text.split('.').map(str::to_owned).collect();
-        names.iter().all(|name| !name.is_empty()).then_some(Self(names))
+        names.iter().all(|name| !name.is_empty()).then(|| Self { whole: text.to_owned(), names })
     }
 
     /// The claim's value.
     #[must_use]
     pub fn find<'a>(&self, claims: &'a Object) -> Option<&'a Value> {
-        if let Some(value) = claims.get(&self.0.join(".")) {
+        if let Some(value) = claims.get(&self.whole) {
             return Some(value);
         }
-        let (first, rest) = self.0.split_first()?;
+        let (first, rest) = self.names.split_first()?;
         rest.iter().try_fold(claims.get(first)?, |value, name| value.as_object()?.get(name))
+    }
+
+    /// The path as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.whole
+    }
+
+    /// The claims in which the value may be found: what else a token holds does not matter to [`Self::find`].
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        [Some(&self.whole), self.names.first()].into_iter().flatten().map(String::as_str)
     }
 }
 

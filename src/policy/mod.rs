@@ -1,8 +1,10 @@
 //! The compiled policy: what a configuration means, with nothing left to look up or to get wrong.
 
+pub mod claim;
 pub mod forward;
 mod index;
 pub mod path;
+pub mod permission;
 pub mod provider;
 pub mod rules;
 

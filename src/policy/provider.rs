@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::claim::RequiredClaim;
 use crate::entra::TokenVersion;
 use crate::entra::cloud::Cloud;
 use crate::entra::guid::Guid;
@@ -78,6 +79,8 @@ pub struct Provider {
     pub audiences: Vec<String>,
     /// The accepted clients; none: any.
     pub client_applications: Option<Vec<String>>,
+    /// What claims must hold.
+    pub required_claims: Vec<RequiredClaim>,
     /// Tolerance for differing clocks.
     pub clock_skew: Duration,
     /// The longest `exp` − `iat` that is accepted; none: any.

@@ -4,14 +4,17 @@ use std::borrow::Cow;
 
 use regex_lite::{Regex, RegexBuilder};
 
+use super::claim::RequiredClaim;
 use super::index::Index;
 use super::path::readings;
+use super::permission::RequiredPermissions;
 
 /// The rules in order.
 #[derive(Default)]
 pub struct Rules {
     rules: Vec<Rule>,
     index: Index,
+    asked: Asked,
     /// Whether letter case in a pattern can matter.
     has_upper_case: bool,
     look_at_method: bool,
@@ -42,6 +45,23 @@ pub enum Demand {
 pub struct Requirement {
     /// The providers by index that may have issued it; none: any.
     pub providers: Option<Vec<usize>>,
+    /// The `aud` values that count, of those that the provider accepts; none: all of them.
+    pub audiences: Option<Vec<String>>,
+    /// The clients that count, of those that the provider accepts; none: all of them.
+    pub client_applications: Option<Vec<String>>,
+    /// What claims must hold, beside what the provider asks.
+    pub claims: Vec<RequiredClaim>,
+    /// The permissions that are asked for; none: none.
+    pub permissions: Option<RequiredPermissions>,
+}
+
+/// What of a token the rules look at: all that must be kept of it to judge it again under any of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The names of claims, each once.
+    pub claims: Vec<String>,
+    /// Whether permissions matter.
+    pub permissions: bool,
 }
 
 /// Which requests a rule is for. Absent members match everything.
@@ -103,6 +123,27 @@ pub enum WithoutToken {
 enum LetterCase {
     Kept,
     Ignored,
+}
+
+impl Requirement {
+    /// A token from any provider, and nothing more.
+    pub const ANY: Self =
+        Self { providers: None, audiences: None, client_applications: None, claims: Vec::new(), permissions: None };
+}
+
+impl Asked {
+    fn by(rules: &[Rule]) -> Self {
+        let mut asked = Self::default();
+        for rule in rules {
+            let Demand::Token(requirement) = &rule.demand else { continue };
+            asked.permissions |= requirement.permissions.is_some();
+            asked.claims.extend(requirement.audiences.iter().map(|_| "aud".to_owned()));
+            asked.claims.extend(requirement.claims.iter().flat_map(|claim| claim.claim.claims()).map(str::to_owned));
+        }
+        asked.claims.sort();
+        asked.claims.dedup();
+        asked
+    }
 }
 
 impl PathMatcher {
@@ -208,7 +249,13 @@ impl Rules {
         }
         let look_at_method = rules.iter().any(|rule| rule.matcher.methods.is_some());
         let look_at_host = rules.iter().any(|rule| rule.matcher.hosts.is_some());
-        Self { rules, index, has_upper_case, look_at_method, look_at_host }
+        Self { asked: Asked::by(&rules), rules, index, has_upper_case, look_at_method, look_at_host }
+    }
+
+    /// What of a token the rules look at.
+    #[must_use]
+    pub fn asked(&self) -> &Asked {
+        &self.asked
     }
 
     /// Whether there are none: then nothing of a request but its credentials matters.
@@ -232,7 +279,7 @@ impl Rules {
     /// What a request must bring, for every way in which an upstream may read its path.
     #[must_use]
     pub fn select(&self, method: &str, authority: &str, target: &str) -> Selection<'_> {
-        static ANY_PROVIDER: Demand = Demand::Token(Requirement { providers: None });
+        static ANY_PROVIDER: Demand = Demand::Token(Requirement::ANY);
         if self.rules.is_empty() {
             return strictest(&[&ANY_PROVIDER]);
         }
@@ -301,7 +348,7 @@ mod tests {
     }
 
     fn of(provider: usize) -> Demand {
-        Demand::Token(Requirement { providers: Some(vec![provider]) })
+        Demand::Token(Requirement { providers: Some(vec![provider]), ..Requirement::ANY })
     }
 
     fn rules() -> Rules {
