@@ -226,9 +226,10 @@ fn contradictions_are_mistakes() {
         (json!({"algorithms": ["HS256"]}), "providers.p.algorithms[0]"),
         (json!({"token_versions": [3]}), "providers.p.token_versions[0]"),
         (json!({"metadata_url": "http://login.microsoftonline.com/x"}), "providers.p.metadata_url"),
+        (json!({"required_claims": []}), "providers.p.required_claims: found an empty list"),
         (
-            json!({"required_claims": []}),
-            "providers.p.required_claims: found a member that this release does not support",
+            json!({"decryption_keys": []}),
+            "providers.p.decryption_keys: found a member that this release does not support",
         ),
     ] {
         let all = mistakes(&provider(changes.clone()));

@@ -6,8 +6,8 @@ use serde_json::{Number, Value};
 use super::forward::ClaimPath;
 use crate::jose::json::Object;
 
-/// Up to this a double holds every whole number, and no other number becomes one.
-pub const MOST_WHOLE: u64 = (1 << 53) - 1;
+/// Fifteen digits: up to there no reader of JSON takes one whole number for another (RFC 8259 section 6).
+pub const MOST_WHOLE: u64 = 999_999_999_999_999;
 
 /// A claim that a token must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,8 +139,7 @@ fn is_nothing(value: &Value) -> bool {
     }
 }
 
-/// A whole number that is written in whatever way JSON allows, within what a double holds exactly: beyond that, two
-/// numbers could become one.
+/// A whole number that is written in whatever way JSON allows, up to [`MOST_WHOLE`] either way.
 fn whole(number: &Number) -> Option<i64> {
     let whole = match number.as_i64() {
         Some(whole) => whole,
@@ -175,7 +174,7 @@ mod tests {
     }
 
     /// Values of every JSON type, as JSON text: what a token can hold.
-    const EVERY_VALUE: [&str; 64] = [
+    const EVERY_VALUE: [&str; 68] = [
         "null",
         "true",
         "false",
@@ -190,6 +189,10 @@ mod tests {
         "1.0000000000000001",
         "-1",
         "2",
+        "999999999999998",
+        "999999999999999",
+        "1000000000000000",
+        "999999999999999.9",
         "9007199254740991",
         "9007199254740991.0",
         "9007199254740992",
@@ -251,7 +254,8 @@ mod tests {
             (json!(1), Some(" "), &one),
             (json!(0), None, &["0", "-0", "-0.0"]),
             (json!(-1), None, &["-1"]),
-            (json!(MOST_WHOLE), None, &["9007199254740991", "9007199254740991.0"]),
+            (json!(MOST_WHOLE), None, &["999999999999999"]),
+            (json!(MOST_WHOLE - 1), None, &["999999999999998"]),
             (json!(true), None, &["true", "[true]", r#"["a",1,true,null]"#]),
             (json!(false), None, &["false"]),
             (json!("true"), None, &[r#""true""#, r#"["true"]"#]),
