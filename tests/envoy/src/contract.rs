@@ -38,6 +38,7 @@ pub fn promise(reason: &str) -> Promise {
         | "token_revoked"
         | "token_type_not_allowed"
         | "token_version_not_allowed" => (401, Some("invalid_token")),
+        "role_insufficient" | "scope_insufficient" | "token_kind_not_allowed" => (403, Some("insufficient_scope")),
         "keys_unavailable" => (503, None),
         _ => panic!("{reason:?} is no reason"),
     };
