@@ -31,6 +31,9 @@ pub fn refused(reason: crate::judge::refusal::Reason) -> String {
 /// The filter state that holds the reason of a refusal; `wasm.` before it is Envoy's.
 pub const STATE_REASON: &str = "entra_gate.reason";
 
+/// The filter state that holds the verified payload, where it is asked for.
+pub const STATE_PAYLOAD: &str = "entra_gate.payload";
+
 /// The filter state of a request that passed with a token.
 #[must_use]
 pub fn states(identity: &Identity) -> [(&'static str, Option<&str>); 5] {
@@ -89,7 +92,7 @@ mod tests {
             tenant: Some(String::new()),
             ..Seen::default()
         };
-        let refusal = Refusal::TokenRevoked { subject: "user" };
+        let refusal = Refusal::TokenRevoked { subject: "user", challenge: None };
         assert_eq!(
             refusal_line(&refusal, &seen),
             "reason=token_revoked provider=- issuer=x?reason=allowed_provider=_y_ tenant=- client=- kid=- token_id=- detail=\"by user\""

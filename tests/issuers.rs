@@ -196,12 +196,15 @@ impl Scene {
         Policy {
             providers: Providers::new(vec![provider]),
             rules: entra_gate::policy::rules::Rules::default(),
+            preflights: entra_gate::policy::Preflights::default(),
+            resource: None,
             forward: entra_gate::policy::forward::Forward::default(),
             responses: Responses {
                 unauthorized_status: 401,
                 message: None,
                 detail: Detail::Full,
                 realm: String::new(),
+                resource_metadata: None,
             },
             revocation: None,
             documents: vec![None],
@@ -256,6 +259,7 @@ fn token_passes(row: &Value, scene: &Scene) -> bool {
         method: "GET".into(),
         authority: "api.example".into(),
         path: "/".into(),
+        preflight: false,
         authorization: Some(format!("Bearer {}", minted.access_token).into_bytes()),
     };
     matches!(judge(&request, &given).verdict, Verdict::Allow(_))

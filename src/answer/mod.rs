@@ -1,5 +1,8 @@
 //! From a refusal to what the client gets: one exhaustive table (RFC 6750 section 3).
 
+mod challenge;
+pub mod resource;
+
 use serde_json::{Map, Value};
 
 use crate::judge::refusal::{Reason, Refusal};
@@ -19,6 +22,8 @@ pub struct Answer {
 /// What kind of answer a reason has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
+    /// 401: the token is good, and the client knows how to get a better one (Microsoft's claims challenge).
+    InsufficientClaims,
     /// 403: the token is good, but not for this.
     InsufficientScope,
     /// 400: the request cannot be read.
@@ -32,14 +37,18 @@ enum Class {
 }
 
 impl Class {
-    fn of(reason: Reason) -> Self {
-        match reason {
+    fn of(refusal: &Refusal) -> Self {
+        if refusal.claims_challenge().is_some() {
+            return Self::InsufficientClaims;
+        }
+        match refusal.reason() {
             Reason::TokenMissing => Self::NoCredentials,
             Reason::RequestMalformed => Self::InvalidRequest,
             Reason::KeysUnavailable => Self::Unavailable,
-            Reason::RoleInsufficient | Reason::ScopeInsufficient | Reason::TokenKindNotAllowed => {
-                Self::InsufficientScope
-            }
+            Reason::RoleInsufficient
+            | Reason::ScopeInsufficient
+            | Reason::StepUpRequired
+            | Reason::TokenKindNotAllowed => Self::InsufficientScope,
             Reason::AlgorithmNotAllowed
             | Reason::AudienceNotAllowed
             | Reason::ClaimMissing
@@ -62,8 +71,10 @@ impl Class {
 
     fn status(self, responses: &Responses) -> u16 {
         match self {
-            Self::InsufficientScope => 403,
             Self::InvalidRequest => 400,
+            // Clients act on a claims challenge with this status only.
+            Self::InsufficientClaims => 401,
+            Self::InsufficientScope => 403,
             Self::InvalidToken | Self::NoCredentials => responses.unauthorized_status,
             Self::Unavailable => 503,
         }
@@ -71,6 +82,7 @@ impl Class {
 
     fn error(self) -> Option<&'static str> {
         match self {
+            Self::InsufficientClaims => Some("insufficient_claims"),
             Self::InsufficientScope => Some("insufficient_scope"),
             Self::InvalidRequest => Some("invalid_request"),
             Self::InvalidToken => Some("invalid_token"),
@@ -82,7 +94,7 @@ impl Class {
 /// Answers a refused request.
 #[must_use]
 pub fn answer(refusal: &Refusal, responses: &Responses) -> Answer {
-    let class = Class::of(refusal.reason());
+    let class = Class::of(refusal);
     let sentence = responses.message.clone().unwrap_or_else(|| refusal.sentence());
     let sentence = match responses.detail {
         Detail::None => None,
@@ -90,8 +102,13 @@ pub fn answer(refusal: &Refusal, responses: &Responses) -> Answer {
     };
     let mut headers = vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())];
     match class {
-        Class::InsufficientScope | Class::InvalidRequest | Class::InvalidToken | Class::NoCredentials => {
-            headers.push(("www-authenticate", challenge(refusal, class, sentence.as_deref(), responses)));
+        Class::InsufficientClaims
+        | Class::InsufficientScope
+        | Class::InvalidRequest
+        | Class::InvalidToken
+        | Class::NoCredentials => {
+            let challenge = challenge::challenge(refusal, class.error(), sentence.as_deref(), responses);
+            headers.push(("www-authenticate", challenge));
         }
         Class::Unavailable => {}
     }
@@ -99,24 +116,6 @@ pub fn answer(refusal: &Refusal, responses: &Responses) -> Answer {
         headers.push(("retry-after", (*retry_after).max(1).to_string()));
     }
     Answer { status: class.status(responses), headers, body: body(refusal, class, sentence, responses) }
-}
-
-fn challenge(refusal: &Refusal, class: Class, sentence: Option<&str>, responses: &Responses) -> String {
-    let mut challenge = format!("Bearer realm=\"{}\"", responses.realm);
-    if let Some(error) = class.error() {
-        challenge.push_str(&format!(", error=\"{error}\""));
-        if let Some(sentence) = sentence {
-            challenge.push_str(&format!(", error_description=\"{sentence}\""));
-        }
-    }
-    // What is asked for, in the words of the configuration; `detail: none` sends the error alone.
-    if let Refusal::Insufficient(shortfall) = refusal
-        && sentence.is_some()
-        && !shortfall.needed().is_empty()
-    {
-        challenge.push_str(&format!(", scope=\"{}\"", plain(&shortfall.needed().join(" "))));
-    }
-    challenge
 }
 
 fn body(refusal: &Refusal, class: Class, sentence: Option<String>, responses: &Responses) -> String {
@@ -149,10 +148,11 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::challenge::{ClaimsChallenge, Wanted};
     use crate::judge::refusal::{IssuerFault, IssuerHint, RequestFault};
 
     fn responses(detail: Detail) -> Responses {
-        Responses { unauthorized_status: 401, message: None, detail, realm: "orders".into() }
+        Responses { unauthorized_status: 401, message: None, detail, realm: "orders".into(), resource_metadata: None }
     }
 
     fn header(answer: &Answer, name: &str) -> Option<String> {
@@ -192,6 +192,75 @@ mod tests {
         );
         let body: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!((body.get("error"), &body["reason"]), (None, &Value::from("token_missing")));
+    }
+
+    #[test]
+    fn every_challenge_names_the_resource_metadata() {
+        let url = "https://api.example/.well-known/oauth-protected-resource";
+        let responses = Responses { resource_metadata: Some(url.into()), ..responses(Detail::None) };
+        let challenge = |refusal: &Refusal| header(&answer(refusal, &responses), "www-authenticate").unwrap();
+        assert_eq!(challenge(&Refusal::TokenMissing), format!("Bearer realm=\"orders\", resource_metadata=\"{url}\""));
+        let malformed = Refusal::RequestMalformed(RequestFault::EmptyCredential);
+        for refusal in [malformed, wrong_issuer(), step_up(None), step_up(Some("c1"))] {
+            assert!(challenge(&refusal).contains(&format!(", resource_metadata=\"{url}\", error=")), "{refusal:?}");
+        }
+    }
+
+    fn step_up(challenge: Option<&str>) -> Refusal {
+        let challenge = challenge.map(|context| {
+            Box::new(ClaimsChallenge {
+                realm: "t".into(),
+                authorization_uri: "https://login.example/t/oauth2/authorize".into(),
+                wanted: Wanted::AuthContext(context.into()),
+            })
+        });
+        Refusal::StepUpRequired { context: "c1".into(), found: vec![], challenge }
+    }
+
+    #[test]
+    fn a_client_that_acts_on_it_gets_a_claims_challenge_and_others_a_plain_403() {
+        let custom = Responses { unauthorized_status: 403, ..responses(Detail::None) };
+        let challenged = answer(&step_up(Some("c1")), &custom);
+        // {"access_token":{"acrs":{"essential":true,"value":"c1"}}}
+        assert_eq!(
+            (challenged.status, header(&challenged, "www-authenticate").as_deref()),
+            (
+                401,
+                Some(
+                    "Bearer realm=\"t\", authorization_uri=\"https://login.example/t/oauth2/authorize\", \
+                     error=\"insufficient_claims\", \
+                     claims=\"eyJhY2Nlc3NfdG9rZW4iOnsiYWNycyI6eyJlc3NlbnRpYWwiOnRydWUsInZhbHVlIjoiYzEifX19\""
+                )
+            )
+        );
+        let plain = answer(&step_up(None), &custom);
+        assert_eq!(plain.status, 403);
+        assert_eq!(
+            header(&plain, "www-authenticate").as_deref(),
+            Some("Bearer realm=\"orders\", error=\"insufficient_scope\"")
+        );
+    }
+
+    #[test]
+    fn a_revoked_token_of_such_a_client_is_answered_with_the_time_that_a_new_one_must_have() {
+        let challenge = ClaimsChallenge {
+            realm: String::new(),
+            authorization_uri: "https://login.example/common/oauth2/authorize".into(),
+            wanted: Wanted::NotBefore(1_604_106_651),
+        };
+        let refusal = Refusal::TokenRevoked { subject: "user", challenge: Some(Box::new(challenge)) };
+        let revoked = answer(&refusal, &responses(Detail::None));
+        // {"access_token":{"nbf":{"essential":true,"value":"1604106651"}}}
+        assert_eq!(
+            header(&revoked, "www-authenticate").as_deref(),
+            Some(
+                "Bearer realm=\"\", authorization_uri=\"https://login.example/common/oauth2/authorize\", \
+                 error=\"insufficient_claims\", \
+                 claims=\"eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwidmFsdWUiOiIxNjA0MTA2NjUxIn19fQ==\""
+            )
+        );
+        let plain = answer(&Refusal::TokenRevoked { subject: "user", challenge: None }, &responses(Detail::None));
+        assert_eq!((plain.status, plain.body.as_str()), (401, r#"{"error":"invalid_token"}"#));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use super::node::Node;
 use crate::policy::forward::{Authorization, ClaimHeader, ClaimPath, Forward, spellings};
 
-pub(super) const MEMBERS: [&str; 3] = ["authorization", "claim_headers", "payload_header"];
+pub(super) const MEMBERS: [&str; 5] =
+    ["authorization", "claim_headers", "clear_route_cache", "payload_header", "payload_state"];
 pub(super) const CLAIM_HEADER_MEMBERS: [&str; 2] = ["claim", "header"];
 
 /// Headers that mean something to HTTP, Envoy or this filter, and cannot carry claims.
@@ -39,6 +40,8 @@ pub(super) fn compile(node: &Node<'_>) -> Option<Forward> {
             Some(ClaimHeader { header: header?, claim: claim? })
         })
     });
+    let payload_state = members.optional("payload_state", Node::flag);
+    let clear_route_cache = members.optional("clear_route_cache", Node::flag);
     let (payload_header, claim_headers) = (payload_header?, claim_headers?);
     let mut names: Vec<&String> =
         payload_header.iter().chain(claim_headers.iter().map(|claim| &claim.header)).collect();
@@ -47,7 +50,14 @@ pub(super) fn compile(node: &Node<'_>) -> Option<Forward> {
     if names.windows(2).any(|pair| pair.first() == pair.last()) {
         return node.mistake_of("one header for two things", "a header of its own for each claim and the payload");
     }
-    Some(Forward { authorization: authorization?, payload_header, claim_headers, owned_headers })
+    Some(Forward {
+        authorization: authorization?,
+        payload_header,
+        claim_headers,
+        payload_state: payload_state?.unwrap_or(false),
+        clear_route_cache: clear_route_cache?.unwrap_or(false),
+        owned_headers,
+    })
 }
 
 fn header(node: &Node<'_>) -> Option<String> {

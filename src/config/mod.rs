@@ -8,6 +8,7 @@ mod forward;
 mod node;
 mod provider;
 mod requirement;
+mod resource;
 mod responses;
 mod revocation;
 mod rules;
@@ -21,12 +22,11 @@ pub use self::node::Mistake;
 use self::node::Node;
 use self::requirement::Known;
 use crate::jose::json;
-use crate::policy::Policy;
 use crate::policy::provider::Providers;
+use crate::policy::{Policy, Preflights, Responses};
 
 /// Members of the contract that this release does not implement: they are refused, never ignored.
-const NOT_YET: [&str; 5] =
-    ["authorization_server", "bypass_cors_preflight", "explain", "registration", "resource_metadata"];
+const NOT_YET: [&str; 3] = ["authorization_server", "explain", "registration"];
 
 /// The members of the whole document, with their sub-documents, for the reference to be held against.
 #[must_use]
@@ -43,12 +43,14 @@ pub fn members() -> Vec<(&'static str, &'static [&'static str])> {
         ("forward", &forward::MEMBERS),
         ("forward.claim_headers[]", &forward::CLAIM_HEADER_MEMBERS),
         ("responses", &responses::MEMBERS),
+        ("resource_metadata", &resource::MEMBERS),
         ("revocation", &revocation::MEMBERS),
         ("revocation.entries[]", &revocation::ENTRY_MEMBERS),
     ]
 }
 
-const MEMBERS: [&str; 5] = ["forward", "providers", "responses", "revocation", "rules"];
+const MEMBERS: [&str; 7] =
+    ["bypass_cors_preflight", "forward", "providers", "resource_metadata", "responses", "revocation", "rules"];
 
 /// Compiles a plugin configuration.
 ///
@@ -107,13 +109,20 @@ fn compile_value(root: &Node<'_>) -> Option<Policy> {
         Some(node) => forward::compile(&node),
         None => Some(crate::policy::forward::Forward::default()),
     };
+    let preflights = members.optional("bypass_cors_preflight", Node::flag);
+    let resource = members.optional("resource_metadata", |node| {
+        resource::compile(node, providers.as_deref().unwrap_or_default(), &documents.fetched)
+    });
     let responses = responses::compile(members.get("responses").as_ref());
     let revocation = members.optional("revocation", revocation::compile);
+    let (resource, resource_metadata) = resource?.unzip();
     Some(Policy {
         providers: Providers::new(providers?),
         rules: rules?,
+        preflights: if preflights? == Some(true) { Preflights::Pass } else { Preflights::Judged },
+        resource,
         forward: forward?,
-        responses: responses?,
+        responses: Responses { resource_metadata, ..responses? },
         revocation: revocation?,
         documents: documents.fetched,
         inline_keys: documents.inline,

@@ -7,9 +7,10 @@ use crate::policy::permission::{RequiredPermissions, Scopes, TokenKind};
 use crate::policy::provider::{Kind, Provider};
 use crate::policy::rules::Requirement;
 
-pub(super) const MEMBERS: [&str; 9] = [
+pub(super) const MEMBERS: [&str; 10] = [
     "app_roles",
     "audiences",
+    "auth_context",
     "claims",
     "client_applications",
     "providers",
@@ -18,7 +19,6 @@ pub(super) const MEMBERS: [&str; 9] = [
     "token_kinds",
     "user_roles",
 ];
-const NOT_YET: [&str; 1] = ["auth_context"];
 
 /// The providers that rules can name.
 #[derive(Clone, Copy)]
@@ -30,7 +30,7 @@ pub(super) struct Known<'a> {
 }
 
 pub(super) fn compile(node: &Node<'_>, known: Known<'_>) -> Option<Requirement> {
-    let members = node.object(&MEMBERS, &NOT_YET)?;
+    let members = node.object(&MEMBERS, &[])?;
     let providers = members.optional("providers", |node| {
         node.list(|node| {
             let name = node.text()?;
@@ -48,12 +48,14 @@ pub(super) fn compile(node: &Node<'_>, known: Known<'_>) -> Option<Requirement> 
     });
     let claims = members.get("claims").map_or(Some(Vec::new()), |node| claims::compile(&node));
     let permissions = permissions(&members, &accepted);
+    let auth_context = members.optional("auth_context", context);
     Some(Requirement {
         providers: providers?,
         audiences: audiences?,
         client_applications: client_applications?,
         claims: claims?,
         permissions: permissions?,
+        auth_context: auth_context?,
     })
 }
 
@@ -156,11 +158,22 @@ fn refuse_contradictions(members: &Members<'_>, accepted: &Accepted<'_>, kinds: 
         }
         (_, false) => members.forbidden("app_roles", "`token_kinds` has no app"),
         (false, true) => {
+            members.forbidden("auth_context", "`token_kinds` has no user, who alone can sign in more strongly");
             members.forbidden("user_roles", "`token_kinds` has no user");
             if !scopes_for_apps {
                 members.forbidden("scopes", "`token_kinds` has no user");
             }
         }
+    }
+}
+
+/// An authentication context: an identifier of the tenant's, c1 to c99, but for the characters that an answer may hold.
+fn context(node: &Node<'_>) -> Option<String> {
+    let text = node.text()?;
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte)) {
+        Some(text.to_owned())
+    } else {
+        node.mistake("the identifier of an authentication context, such as c1")
     }
 }
 
@@ -279,6 +292,12 @@ mod tests {
             (json!({"scopes_match": "all"}), "rules[0].require.scopes_match: found this member"),
             (json!({"scopes": ["a"], "scopes_match": "some"}), "rules[0].require.scopes_match: found \"some\""),
             (json!({"token_kinds": ["device"]}), "rules[0].require.token_kinds[0]"),
+            (json!({"auth_context": "c1 c2"}), "rules[0].require.auth_context: found \"c1 c2\""),
+            (json!({"auth_context": ["c1"]}), "rules[0].require.auth_context: found a list"),
+            (
+                json!({"token_kinds": ["app"], "auth_context": "c1"}),
+                "rules[0].require.auth_context: found this member, expected no `auth_context`: `token_kinds` has no user",
+            ),
             (orders(json!({"token_kinds": ["app"], "scopes": ["a"]})), "rules[0].require.scopes: found this member"),
             (json!({"token_kinds": ["app"], "user_roles": ["a"]}), "rules[0].require.user_roles: found this member"),
             (json!({"token_kinds": ["user"], "app_roles": ["a"]}), "rules[0].require.app_roles: found this member"),

@@ -6,8 +6,13 @@ use crate::policy::{Detail, Responses};
 pub(super) const MEMBERS: [&str; 4] = ["detail", "message", "realm", "unauthorized_status"];
 
 pub(super) fn compile(node: Option<&Node<'_>>) -> Option<Responses> {
-    let mut responses =
-        Responses { unauthorized_status: 401, message: None, detail: Detail::Reason, realm: String::new() };
+    let mut responses = Responses {
+        unauthorized_status: 401,
+        message: None,
+        detail: Detail::Reason,
+        realm: String::new(),
+        resource_metadata: None,
+    };
     let Some(node) = node else {
         return Some(responses);
     };

@@ -142,6 +142,13 @@ impl Signed<'_> {
     pub fn payload(&self) -> &str {
         self.token.payload
     }
+
+    /// The payload as it was signed, decoded: the JSON text of the claims.
+    #[must_use]
+    pub fn payload_text(&self) -> Option<String> {
+        let decoded = URL_SAFE_NO_PAD.decode(self.token.payload).ok()?;
+        String::from_utf8(decoded).ok()
+    }
 }
 
 fn segment_object(segment: &str, which: Segment) -> Result<Object, Malformed> {

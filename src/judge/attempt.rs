@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::challenge::SignIn;
 use super::claims::{self, Times};
 use super::facts::{Binding, Facts, Signer};
 use super::issuer;
@@ -91,6 +92,7 @@ impl Attempt<'_> {
         facts.check_revocation(self.given).map_err(at(Stage::Grant))?;
         // Last, because 403 says that the token is good.
         facts.check_permissions(self.requirements).map_err(at(Stage::Permission))?;
+        facts.check_sign_in(self.requirements, self.given).map_err(at(Stage::Permission))?;
         Ok(facts)
     }
 
@@ -277,6 +279,7 @@ impl Attempt<'_> {
                 headers.push((claim_header.header.clone(), value));
             }
         }
+        let payload = self.given.policy.forward.payload_state.then(|| signed.payload_text()).flatten();
         Ok(Facts {
             place: self.place,
             key: Signer { key: Rc::clone(key), algorithm: self.algorithm },
@@ -289,6 +292,8 @@ impl Attempt<'_> {
             headers,
             claims: asked.claims.iter().filter_map(kept).collect(),
             permissions,
+            payload,
+            sign_in: SignIn::read(claims),
         })
     }
 

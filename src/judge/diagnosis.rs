@@ -4,11 +4,15 @@
 //! and what a client must ask for: claims and permissions.
 //! The operator's line has what was found and what was expected.
 
+use super::excerpt;
 use super::refusal::{AudienceHint, IssuerHint, KeyFault, Refusal, RequestFault, TokenFault, TypeFault};
 use crate::entra::issuer::tenant_in;
 use crate::entra::{PERSONAL_ACCOUNTS, TokenVersion};
 use crate::jose::compact::{Malformed, Segment};
 use crate::policy::provider::Kind;
+
+/// Most authentication contexts that a line lists.
+const MOST_CONTEXTS: usize = 5;
 
 impl Refusal {
     /// What a developer must change.
@@ -122,6 +126,11 @@ impl Refusal {
                  Microsoft Graph cannot be verified by anybody else."
                     .into()
             }
+            Self::StepUpRequired { .. } => {
+                "This operation asks for a stronger sign-in than the token's: its acrs claim lacks the authentication \
+                 context. Sign in again with a claims request for it; a token without a user cannot have it."
+                    .into()
+            }
             Self::TenantNotAllowed { found, .. } if found == PERSONAL_ACCOUNTS => {
                 "The token is of a personal Microsoft account, which is not accepted here. Sign in with an account of the \
                  organization."
@@ -228,6 +237,10 @@ impl Refusal {
             .into(),
             Self::RequiredClaim(fault) => fault.detail(),
             Self::SignatureInvalid { kid } => format!("not a signature of key {kid}"),
+            Self::StepUpRequired { context, found, .. } => {
+                let found: Vec<String> = found.iter().take(MOST_CONTEXTS).map(|context| excerpt(context)).collect();
+                format!("acrs [{}], expected {context}", found.join(", "))
+            }
             Self::TenantNotAllowed { found, allowed } => {
                 let allowed = if allowed.is_empty() { "any organization".to_owned() } else { allowed.join(", ") };
                 format!("tenant {found}, accepted [{allowed}]")
@@ -243,7 +256,7 @@ impl Refusal {
             Self::TokenNotYetValid { not_before, now, skew } => {
                 format!("nbf {not_before}, in {} s, skew {skew} s", not_before.saturating_sub(*now))
             }
-            Self::TokenRevoked { subject } => format!("by {subject}"),
+            Self::TokenRevoked { subject, .. } => format!("by {subject}"),
             Self::TokenTypeNotAllowed(fault) => match fault {
                 TypeFault::IdToken => "the marks of an ID token".into(),
                 TypeFault::Nested => "cty of a nested token".into(),

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::Given;
+use super::challenge::{ClaimsChallenge, Party, SignIn, Wanted};
 use super::claims::Times;
 use super::permissions::HeldPermissions;
 use super::refusal::{IssuerHint, KeyFault, Refusal};
@@ -18,7 +19,7 @@ use crate::jose::jwk::Key;
 use crate::keys::store::{Edition, Held};
 use crate::policy::provider::{Authority, Place, Provider, Stated};
 use crate::policy::rules::Requirement;
-use crate::revocation::Subject;
+use crate::revocation::{Rule, Subject};
 
 /// The verified facts of a token. Made by an attempt whose signature was good, and by nothing else.
 #[derive(PartialEq, Eq)]
@@ -32,6 +33,9 @@ pub struct Facts {
     pub(super) times: Times,
     pub(super) identity: Identity,
     pub(super) headers: Vec<(String, String)>,
+    /// The payload, where the filter state is to hold it.
+    pub(super) payload: Option<String>,
+    pub(super) sign_in: SignIn,
     /// By whom it could be revoked; empty without revocation.
     pub(super) subjects: Vec<Subject>,
     /// Those claims that some rule looks at.
@@ -104,9 +108,35 @@ impl Facts {
             return Ok(());
         };
         match given.revocations.find(&self.subjects, self.times.issued_at, policy.issued_at_backdate) {
-            Some(subject) => Err(Refusal::TokenRevoked { subject: subject.kind() }),
+            Some((subject, rule)) => {
+                let from = match rule {
+                    Rule::NotBefore(from) => from,
+                    Rule::Blocked => given.seconds(),
+                };
+                let challenge = self.challenge(Wanted::NotBefore(from), given);
+                Err(Refusal::TokenRevoked { subject: subject.kind(), challenge })
+            }
             None => Ok(()),
         }
+    }
+
+    /// Whether the sign-in is as strong as the rules ask.
+    pub(super) fn check_sign_in(&self, requirements: &[&Requirement], given: &Given<'_>) -> Result<(), Refusal> {
+        let mut contexts = requirements.iter().filter_map(|requirement| requirement.auth_context.as_deref());
+        let Some(context) = contexts.find(|context| !self.sign_in.satisfies(context)) else {
+            return Ok(());
+        };
+        Err(Refusal::StepUpRequired {
+            context: context.to_owned(),
+            found: self.sign_in.contexts().to_vec(),
+            challenge: self.challenge(Wanted::AuthContext(context.to_owned()), given),
+        })
+    }
+
+    fn challenge(&self, wanted: Wanted, given: &Given<'_>) -> Option<Box<ClaimsChallenge>> {
+        let (provider, _) = given.policy.providers.at(self.place)?;
+        let party = Party { provider, issuer: &self.issuer, tenant: self.identity.tenant.as_deref() };
+        self.sign_in.challenge(wanted, &party)
     }
 
     /// What a log line tells of the token.
@@ -130,7 +160,9 @@ impl Facts {
         let claims: usize = self.claims.iter().map(|(name, value)| name.len() + TEXT + value_weight(value)).sum();
         let names = self.permissions.iter().flat_map(HeldPermissions::names).map(|name| name.len() + TEXT);
         let asked = claims + names.sum::<usize>();
-        size_of::<Self>() + self.issuer.len() + 6 * TEXT + headers + self.subjects.len() * 3 * TEXT + asked
+        let payload = self.payload.as_ref().map_or(0, String::len);
+        let texts = self.issuer.len() + payload + self.sign_in.weight() + headers;
+        size_of::<Self>() + texts + 6 * TEXT + self.subjects.len() * 3 * TEXT + asked
     }
 }
 

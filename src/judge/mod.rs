@@ -5,6 +5,7 @@
 
 mod attempt;
 pub mod bearer;
+pub mod challenge;
 pub mod claims;
 pub mod diagnosis;
 pub mod facts;
@@ -32,9 +33,9 @@ use crate::jose::json::Object;
 use crate::jose::signature::Signatures;
 use crate::keys::freshness::Millis;
 use crate::keys::store::KeyStore;
-use crate::policy::Policy;
 use crate::policy::provider::Provider;
 use crate::policy::rules::{Requirement, Selection, WithoutToken};
+use crate::policy::{Policy, Preflights};
 use crate::revocation::Revocations;
 
 /// All that a decision depends on beside the request.
@@ -78,6 +79,9 @@ fn decide(
     seen: &mut Seen,
     recall: &mut Recall,
 ) -> Result<Option<Rc<Facts>>, Halt> {
+    if request.preflight && given.policy.preflights == Preflights::Pass {
+        return Ok(None);
+    }
     let (requirements, without_token) =
         match given.policy.rules.select(&request.method, &request.authority, &request.path) {
             Selection::Anonymous => return Ok(None),
@@ -94,7 +98,10 @@ fn decide(
     let still_good = |facts: &&Rc<Facts>| facts.are_admitted(&requirements, given) && facts.still_hold(given);
     if let Some(facts) = given.memory.recall(credential).filter(still_good) {
         *recall = Recall::Hit;
-        let uses = facts.check_revocation(given).and_then(|()| facts.check_permissions(&requirements));
+        let uses = facts
+            .check_revocation(given)
+            .and_then(|()| facts.check_permissions(&requirements))
+            .and_then(|()| facts.check_sign_in(&requirements, given));
         uses.inspect_err(|_| *seen = facts.seen())?;
         return Ok(Some(Rc::clone(facts)));
     }

@@ -1,5 +1,6 @@
 //! Every cause for which a request is refused, with its facts, and the stable code of each.
 
+use super::challenge::ClaimsChallenge;
 use super::permissions::Shortfall;
 use super::requirement::ClaimFault;
 use crate::entra::TokenVersion;
@@ -54,6 +55,8 @@ reasons! {
     ScopeInsufficient => "scope_insufficient",
     /// The signature is not the key's.
     SignatureInvalid => "signature_invalid",
+    /// The user must sign in in a stronger way.
+    StepUpRequired => "step_up_required",
     /// The tenant is not configured.
     TenantNotAllowed => "tenant_not_allowed",
     /// The token's time is over.
@@ -149,6 +152,15 @@ pub enum Refusal {
         /// `kid`
         kid: String,
     },
+    /// See [`Reason::StepUpRequired`].
+    StepUpRequired {
+        /// The authentication context that the rule asks for.
+        context: String,
+        /// `acrs`
+        found: Vec<String>,
+        /// How the client gets a token that would pass; none if it would not know what to do with that.
+        challenge: Option<Box<ClaimsChallenge>>,
+    },
     /// See [`Reason::TenantNotAllowed`].
     TenantNotAllowed {
         /// The token's tenant.
@@ -189,6 +201,8 @@ pub enum Refusal {
     TokenRevoked {
         /// The kind of subject that revokes it.
         subject: &'static str,
+        /// How the client gets a new token; none if it would not know what to do with that.
+        challenge: Option<Box<ClaimsChallenge>>,
     },
     /// See [`Reason::TokenTypeNotAllowed`].
     TokenTypeNotAllowed(TypeFault),
@@ -337,6 +351,16 @@ pub enum KeyFault {
 }
 
 impl Refusal {
+    /// What the client is told to ask its authority for, if it acts on that.
+    #[must_use]
+    pub fn claims_challenge(&self) -> Option<&ClaimsChallenge> {
+        if let Self::StepUpRequired { challenge, .. } | Self::TokenRevoked { challenge, .. } = self {
+            challenge.as_deref()
+        } else {
+            None
+        }
+    }
+
     /// The stable word.
     #[must_use]
     pub fn reason(&self) -> Reason {
@@ -354,6 +378,7 @@ impl Refusal {
             Self::RequestMalformed(_) => Reason::RequestMalformed,
             Self::RequiredClaim(fault) => fault.reason(),
             Self::SignatureInvalid { .. } => Reason::SignatureInvalid,
+            Self::StepUpRequired { .. } => Reason::StepUpRequired,
             Self::TenantNotAllowed { .. } => Reason::TenantNotAllowed,
             Self::TokenExpired { .. } => Reason::TokenExpired,
             Self::TokenLifetimeTooLong { .. } => Reason::TokenLifetimeTooLong,

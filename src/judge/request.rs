@@ -11,6 +11,8 @@ pub struct Request {
     pub authority: String,
     /// `:path`, with its query.
     pub path: String,
+    /// Whether it is a CORS preflight: `OPTIONS` with `origin` and `access-control-request-method`.
+    pub preflight: bool,
     /// `authorization`, all its values joined by commas, as Envoy hands them over.
     pub authorization: Option<Vec<u8>>,
 }

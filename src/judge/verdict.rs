@@ -98,6 +98,12 @@ impl Grant {
         self.facts.as_ref().map(|facts| &facts.identity)
     }
 
+    /// The payload for the filter state, where that is asked for.
+    #[must_use]
+    pub fn payload(&self) -> Option<&str> {
+        self.facts.as_ref()?.payload.as_deref()
+    }
+
     /// The headers for the upstream.
     #[must_use]
     pub fn headers(&self) -> &[(String, String)] {

@@ -13,6 +13,10 @@ pub struct Forward {
     pub payload_header: Option<String>,
     /// Headers that carry single claims.
     pub claim_headers: Vec<ClaimHeader>,
+    /// Whether later filters and access logs find the verified payload in the filter state.
+    pub payload_state: bool,
+    /// Whether the route is chosen again after the headers above are set.
+    pub clear_route_cache: bool,
     /// Every spelling of the headers above that an upstream may take for one of them.
     pub owned_headers: Vec<String>,
 }

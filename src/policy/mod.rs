@@ -6,6 +6,7 @@ mod index;
 pub mod path;
 pub mod permission;
 pub mod provider;
+pub mod resource;
 pub mod rules;
 
 use std::time::Duration;
@@ -19,6 +20,10 @@ pub struct Policy {
     pub providers: provider::Providers,
     /// Which requests need one.
     pub rules: rules::Rules,
+    /// What becomes of CORS preflights.
+    pub preflights: Preflights,
+    /// What the filter says of the API itself.
+    pub resource: Option<resource::Resource>,
     /// What the upstream is told.
     pub forward: forward::Forward,
     /// How refusals look.
@@ -43,6 +48,16 @@ impl Policy {
     }
 }
 
+/// What becomes of CORS preflights, which browsers send without credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preflights {
+    /// They are judged as every request (default).
+    #[default]
+    Judged,
+    /// They pass without a token.
+    Pass,
+}
+
 /// How revocation is applied.
 pub struct RevocationPolicy {
     /// Entries of the configuration itself.
@@ -64,6 +79,8 @@ pub struct Responses {
     pub detail: Detail,
     /// The `realm` of challenges.
     pub realm: String,
+    /// Where the API's metadata is (RFC 9728), for every challenge to name.
+    pub resource_metadata: Option<String>,
 }
 
 /// How much of a refusal's cause the client is told.

@@ -53,6 +53,8 @@ pub struct Requirement {
     pub claims: Vec<RequiredClaim>,
     /// The permissions that are asked for; none: none.
     pub permissions: Option<RequiredPermissions>,
+    /// The authentication context that the user must have satisfied (`acrs`); none: any sign-in will do.
+    pub auth_context: Option<String>,
 }
 
 /// What of a token the rules look at: all that must be kept of it to judge it again under any of them.
@@ -127,8 +129,14 @@ enum LetterCase {
 
 impl Requirement {
     /// A token from any provider, and nothing more.
-    pub const ANY: Self =
-        Self { providers: None, audiences: None, client_applications: None, claims: Vec::new(), permissions: None };
+    pub const ANY: Self = Self {
+        providers: None,
+        audiences: None,
+        client_applications: None,
+        claims: Vec::new(),
+        permissions: None,
+        auth_context: None,
+    };
 }
 
 impl Asked {

@@ -114,14 +114,19 @@ impl Revocations {
     }
 
     /// The first of the subjects that revokes a token issued at `issued_at` (Unix seconds, `iat`), which the issuer
-    /// back-dates by `backdate`. A token without `iat` cannot be shown to be newer: any `not_before` revokes it.
+    /// back-dates by `backdate`, and the rule for it. A token without `iat` cannot be shown to be newer: any
+    /// `not_before` revokes it.
     #[must_use]
-    pub fn find<'a>(&self, subjects: &'a [Subject], issued_at: Option<u64>, backdate: Duration) -> Option<&'a Subject> {
+    pub fn find<'a>(
+        &self,
+        subjects: &'a [Subject],
+        issued_at: Option<u64>,
+        backdate: Duration,
+    ) -> Option<(&'a Subject, Rule)> {
         let issued_at = issued_at.map_or(0, |issued_at| issued_at.saturating_add(backdate.as_secs()));
-        subjects.iter().find(|subject| match self.rules.get(subject) {
-            Some(Rule::Blocked) => true,
-            Some(Rule::NotBefore(not_before)) => issued_at < *not_before,
-            None => false,
+        subjects.iter().find_map(|subject| match *self.rules.get(subject)? {
+            Rule::NotBefore(not_before) if issued_at >= not_before => None,
+            rule => Some((subject, rule)),
         })
     }
 }
@@ -160,6 +165,9 @@ mod tests {
             Entry { subject: tenant(), rule: Rule::NotBefore(10_000) },
             Entry { subject: user(), rule: Rule::NotBefore(1) },
         ]);
-        assert_eq!(newer_tenant.find(&[user(), tenant()], Some(5_000), BACKDATE), Some(&tenant()));
+        assert_eq!(
+            newer_tenant.find(&[user(), tenant()], Some(5_000), BACKDATE),
+            Some((&tenant(), Rule::NotBefore(10_000)))
+        );
     }
 }

@@ -5,7 +5,7 @@ use proxy_wasm::types::{LogLevel, MapType};
 
 use super::host;
 use super::meters::Meters;
-use crate::answer::answer;
+use crate::answer::{Answer, answer};
 use crate::judge::refusal::Refusal;
 use crate::judge::verdict::{Grant, Seen};
 use crate::policy::Policy;
@@ -27,6 +27,13 @@ pub(super) fn allow(grant: &Grant, policy: &Policy, meters: &Meters) {
     for (name, value) in grant.headers() {
         let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value.as_bytes()));
     }
+    // A route may have been chosen by headers that are gone now, or may be meant to be chosen by those just set.
+    if policy.forward.clear_route_cache {
+        let _ = hostcalls::call_foreign_function("clear_route_cache", None);
+    }
+    if let Some(payload) = grant.payload() {
+        let _ = hostcalls::set_property(vec![signals::STATE_PAYLOAD], Some(payload.as_bytes()));
+    }
     match grant.identity() {
         Some(identity) => {
             for (name, value) in signals::states(identity) {
@@ -46,7 +53,11 @@ pub(super) fn refuse(refusal: &Refusal, seen: &Seen, policy: &Policy, meters: &M
     meters.refused(reason);
     host::log(LogLevel::Info, || signals::refusal_line(refusal, seen));
     let _ = hostcalls::set_property(vec![signals::STATE_REASON], Some(reason.code().as_bytes()));
-    let answer = answer(refusal, &policy.responses);
+    send(&answer(refusal, &policy.responses));
+}
+
+/// Sends an answer of the filter's own to the request of the effective context. The caller must not let it go on.
+pub(super) fn send(answer: &Answer) {
     let headers = answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let _ = hostcalls::send_http_response(u32::from(answer.status), headers, Some(answer.body.as_bytes()));
 }

@@ -10,6 +10,7 @@ use super::effects;
 use super::gate::{Fate, Gate};
 use super::host::{request_header, request_text};
 use crate::judge::request::Request;
+use crate::policy::{Policy, Preflights};
 
 /// A stream.
 pub(super) struct Session {
@@ -40,13 +41,18 @@ impl HttpContext for Session {
             return Action::Pause;
         };
         effects::strip(&gate.policy);
-        // Every read is a call to the host: what no rule looks at is not read.
-        let rules = &gate.policy.rules;
+        // Every read is a call to the host: what nothing looks at is not read.
+        let Policy { rules, preflights, resource, .. } = &gate.policy;
         let text = |name, needed| if needed { request_text(name) } else { String::new() };
+        let path = text(":path", !rules.is_empty() || resource.is_some());
+        let is_for_metadata = resource.as_ref().is_some_and(|resource| resource.document_at(&path).is_some());
+        let look_for_preflights = *preflights == Preflights::Pass;
+        let method = text(":method", rules.look_at_method() || look_for_preflights || is_for_metadata);
         let request = Request {
-            method: text(":method", rules.look_at_method()),
+            preflight: look_for_preflights && is_preflight(&method),
+            method,
             authority: text(":authority", rules.look_at_host()),
-            path: text(":path", !rules.is_empty()),
+            path,
             authorization: request_header("authorization"),
         };
         match gate.receive(self.context, request) {
@@ -58,6 +64,12 @@ impl HttpContext for Session {
             }
         }
     }
+}
+
+/// What browsers ask before a request to another origin (Fetch standard, CORS-preflight request).
+fn is_preflight(method: &str) -> bool {
+    let sent = |name| request_header(name).is_some_and(|value| !value.is_empty());
+    method == "OPTIONS" && sent("origin") && sent("access-control-request-method")
 }
 
 impl Drop for Session {

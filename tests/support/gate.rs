@@ -66,6 +66,7 @@ impl Gate {
             method: "GET".into(),
             authority: "api.example".into(),
             path: path.into(),
+            preflight: false,
             authorization: authorization.map(|value| value.as_bytes().to_vec()),
         };
         let entries = self.policy.revocation.as_ref().map(|revocation| revocation.entries.clone()).unwrap_or_default();

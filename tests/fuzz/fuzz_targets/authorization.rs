@@ -29,6 +29,7 @@ fuzz_target!(|authorization: &[u8]| {
         method: String::new(),
         authority: String::new(),
         path: "/".to_owned(),
+        preflight: false,
         authorization: Some(authorization.to_vec()),
     };
     let judgement = judge(&request, &given);
