@@ -65,6 +65,7 @@ fn documents_name_only_files_that_exist() {
         "docs/attacks.md",
         "docs/configuration.md",
         "docs/design.md",
+        "docs/migration.md",
         "docs/operations.md",
     ] {
         let text = document(name);
@@ -77,4 +78,144 @@ fn documents_name_only_files_that_exist() {
             assert!(folder.join(file).exists(), "{name} links to {file}");
         }
     }
+}
+
+/// What each of the four kinds of configuration can hold, as their own references list it.
+const ELEMENTS: [(&str, &[&str]); 4] = [
+    (
+        "From `validate-azure-ad-token`",
+        &[
+            "tenant-id",
+            "authentication-endpoint",
+            "header-name",
+            "query-parameter-name",
+            "token-value",
+            "failed-validation-httpcode",
+            "failed-validation-error-message",
+            "output-token-variable-name",
+            "backend-application-ids",
+            "client-application-ids",
+            "audiences",
+            "required-claims",
+            "decryption-keys",
+        ],
+    ),
+    (
+        "From `validate-jwt`",
+        &[
+            "header-name",
+            "query-parameter-name",
+            "token-value",
+            "failed-validation-httpcode",
+            "failed-validation-error-message",
+            "require-expiration-time",
+            "require-scheme",
+            "require-signed-tokens",
+            "clock-skew",
+            "output-token-variable-name",
+            "openid-config",
+            "issuer-signing-keys",
+            "decryption-keys",
+            "audiences",
+            "issuers",
+            "required-claims",
+        ],
+    ),
+    (
+        "From `jwt_authn`",
+        &[
+            "issuer",
+            "audiences",
+            "subjects",
+            "require_expiration",
+            "max_lifetime",
+            "remote_jwks",
+            "remote_jwks.cache_duration",
+            "remote_jwks.async_fetch",
+            "remote_jwks.retry_policy",
+            "local_jwks",
+            "forward",
+            "from_headers",
+            "from_params",
+            "from_cookies",
+            "forward_payload_header",
+            "pad_forward_payload_header",
+            "payload_in_metadata",
+            "normalize_payload_in_metadata",
+            "header_in_metadata",
+            "failed_status_in_metadata",
+            "claim_to_headers",
+            "clear_route_cache",
+            "clock_skew_seconds",
+            "jwt_cache_config",
+            "rules",
+            "provider_name",
+            "provider_and_audiences",
+            "requires_any",
+            "requires_all",
+            "allow_missing",
+            "allow_missing_or_failed",
+            "extract_only_without_validation",
+            "requirement_map",
+            "filter_state_rules",
+            "bypass_cors_preflight",
+            "strip_failure_response",
+            "stat_prefix",
+            "PerRouteConfig",
+        ],
+    ),
+    (
+        "From Istio's RequestAuthentication",
+        &[
+            "selector",
+            "targetRefs",
+            "issuer",
+            "audiences",
+            "jwksUri",
+            "jwks",
+            "fromHeaders",
+            "fromParams",
+            "fromCookies",
+            "outputPayloadToHeader",
+            "outputClaimToHeaders",
+            "forwardOriginalToken",
+            "timeout",
+            "spaceDelimitedClaims",
+            "requestPrincipals",
+            "request.auth.claims",
+        ],
+    ),
+];
+
+#[test]
+fn every_element_of_what_people_come_from_has_its_row() {
+    let text = document("docs/migration.md");
+    for (heading, elements) in ELEMENTS {
+        let named = rows(&text, heading, "| element | here | what differs | shown by |");
+        for element in elements {
+            assert!(named.contains(element), "{heading} says nothing of {element}");
+        }
+    }
+}
+
+#[test]
+fn every_row_of_the_migration_page_names_tests_that_exist() {
+    let text = document("docs/migration.md");
+    let mut shown = 0;
+    for line in text.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [_, here, _, tests] = cells.as_slice() else { panic!("{line}: {} cells", cells.len()) };
+        if *here == "\u{2013}" {
+            assert_eq!(*tests, "\u{2013}", "{line}: nothing can be shown of what is not there");
+            continue;
+        }
+        let names: Vec<&str> = tests.split(", ").collect();
+        for name in names {
+            let (file, function) = name.trim_matches('`').split_once("::").unwrap_or_else(|| panic!("{line}: {name}"));
+            let source = document(&format!("tests/envoy/tests/{file}.rs"));
+            assert!(source.contains(&format!("async fn {function}(")), "{line}: no {name}");
+            shown += 1;
+        }
+    }
+    assert!(shown > 50, "{shown}");
 }

@@ -27,10 +27,6 @@ pub(super) fn allow(grant: &Grant, policy: &Policy, meters: &Meters) {
     for (name, value) in grant.headers() {
         let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value.as_bytes()));
     }
-    // A route may have been chosen by headers that are gone now, or may be meant to be chosen by those just set.
-    if policy.forward.clear_route_cache {
-        let _ = hostcalls::call_foreign_function("clear_route_cache", None);
-    }
     if let Some(payload) = grant.payload() {
         let _ = hostcalls::set_property(vec![signals::STATE_PAYLOAD], Some(payload.as_bytes()));
     }
@@ -44,6 +40,10 @@ pub(super) fn allow(grant: &Grant, policy: &Policy, meters: &Meters) {
             meters.allowed();
         }
         None => meters.anonymous(),
+    }
+    // A route may have been chosen by headers that are gone now, or may be meant to be chosen by what was just set.
+    if policy.forward.clear_route_cache {
+        let _ = hostcalls::call_foreign_function("clear_route_cache", None);
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// Merged over the HTTP connection manager's configuration.
     pub connection_manager: Value,
+    /// HTTP filters between the gate and the router.
+    pub later_filters: Vec<Value>,
 }
 
 impl Options {
@@ -47,6 +49,7 @@ impl Options {
             workers: 2,
             environment: Vec::new(),
             connection_manager: json!({}),
+            later_filters: Vec::new(),
         }
     }
 
@@ -70,6 +73,13 @@ impl Options {
     }
 
     fn connection_manager(&self, wasm: &Path) -> Value {
+        let router = json!({
+            "name": "envoy.filters.http.router",
+            "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+        });
+        let mut filters = vec![self.filter(wasm)];
+        filters.extend(self.later_filters.iter().cloned());
+        filters.push(router);
         let mut manager = json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "ingress",
@@ -83,10 +93,7 @@ impl Options {
                 "domains": ["*"],
                 "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}],
             }]},
-            "http_filters": [self.filter(wasm), {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
-            }],
+            "http_filters": filters,
         });
         merge(&mut manager, &self.connection_manager);
         manager
@@ -141,6 +148,7 @@ fn access_log() -> Value {
                 "subject": state("subject"),
                 "client": state("client"),
                 "token_id": state("token_id"),
+                "payload": state("payload"),
             }},
         },
     })

@@ -12,6 +12,16 @@ pub struct Promise {
     pub error: Option<&'static str>,
 }
 
+/// What a reason promises a client that acts on claims challenges.
+///
+/// # Panics
+/// For a reason that has no such answer.
+#[must_use]
+pub fn promise_with_claims(reason: &str) -> Promise {
+    assert!(matches!(reason, "step_up_required" | "token_revoked"), "{reason} has no claims challenge");
+    Promise { status: 401, error: Some("insufficient_claims") }
+}
+
 /// What a reason promises.
 ///
 /// # Panics
@@ -38,7 +48,9 @@ pub fn promise(reason: &str) -> Promise {
         | "token_revoked"
         | "token_type_not_allowed"
         | "token_version_not_allowed" => (401, Some("invalid_token")),
-        "role_insufficient" | "scope_insufficient" | "token_kind_not_allowed" => (403, Some("insufficient_scope")),
+        "role_insufficient" | "scope_insufficient" | "step_up_required" | "token_kind_not_allowed" => {
+            (403, Some("insufficient_scope"))
+        }
         "keys_unavailable" => (503, None),
         _ => panic!("{reason:?} is no reason"),
     };
@@ -50,7 +62,11 @@ pub fn promise(reason: &str) -> Promise {
 /// # Panics
 /// When the answer breaks a promise.
 pub fn assert_refusal(answer: &Answer, reason: &str) {
-    let Promise { status, error } = promise(reason);
+    let challenge = answer
+        .header("www-authenticate")
+        .map(|value| Challenge::parse(value).unwrap_or_else(|fault| panic!("{fault}: {value}")));
+    let has_claims = challenge.as_ref().is_some_and(|challenge| challenge.get("claims").is_some());
+    let Promise { status, error } = if has_claims { promise_with_claims(reason) } else { promise(reason) };
     assert_eq!(answer.reason().as_deref(), Some(reason), "{answer:?}");
     assert_eq!(answer.status, status, "{answer:?}");
     assert_eq!(answer.header("content-type"), Some("application/json"), "{answer:?}");
@@ -66,12 +82,11 @@ pub fn assert_refusal(answer: &Answer, reason: &str) {
     if status == 503 {
         let retry_after: u64 = answer.header("retry-after").and_then(|value| value.parse().ok()).unwrap_or_default();
         assert!(retry_after > 0, "no Retry-After in seconds: {answer:?}");
-        assert_eq!(answer.header("www-authenticate"), None, "{answer:?}");
+        assert!(challenge.is_none(), "{answer:?}");
         return;
     }
-    let value = answer.header("www-authenticate").unwrap_or_else(|| panic!("no challenge: {answer:?}"));
-    let challenge = Challenge::parse(value).unwrap_or_else(|fault| panic!("{fault}: {value}"));
-    assert_eq!(challenge.get("error"), error, "{value}");
+    let challenge = challenge.unwrap_or_else(|| panic!("no challenge: {answer:?}"));
+    assert_eq!(challenge.get("error"), error, "{challenge:?}");
     // RFC 6750 section 3.1: nothing is said about an error to a client that sent no credentials.
-    assert_eq!(challenge.get("error_description").is_some(), error.is_some(), "{value}");
+    assert_eq!(challenge.get("error_description").is_some(), error.is_some(), "{challenge:?}");
 }

@@ -11,6 +11,7 @@ pub mod envoy;
 pub mod example;
 pub mod http;
 pub mod patience;
+pub mod python;
 pub mod suite;
 pub mod token;
 pub mod upstream;
