@@ -1,7 +1,8 @@
 //! The names under which the outside watches: metrics, filter state, and the line of a refusal. The only list of them.
 
 use crate::judge::refusal::Refusal;
-use crate::judge::verdict::{Identity, Seen};
+use crate::judge::verdict::Seen;
+use crate::policy::forward::State;
 
 /// Requests that passed with a token.
 pub const ALLOWED: &str = "entra_gate.allowed";
@@ -31,19 +32,17 @@ pub fn refused(reason: crate::judge::refusal::Reason) -> String {
 /// The filter state that holds the reason of a refusal; `wasm.` before it is Envoy's.
 pub const STATE_REASON: &str = "entra_gate.reason";
 
-/// The filter state that holds the verified payload, where it is asked for.
-pub const STATE_PAYLOAD: &str = "entra_gate.payload";
-
-/// The filter state of a request that passed with a token.
+/// The filter state that holds a fact of a request that passed with a token.
 #[must_use]
-pub fn states(identity: &Identity) -> [(&'static str, Option<&str>); 5] {
-    [
-        ("entra_gate.provider", Some(&identity.provider)),
-        ("entra_gate.tenant", identity.tenant.as_deref()),
-        ("entra_gate.subject", identity.subject.as_deref()),
-        ("entra_gate.client", identity.client.as_deref()),
-        ("entra_gate.token_id", identity.token_id.as_deref()),
-    ]
+pub fn state(state: State) -> &'static str {
+    match state {
+        State::Client => "entra_gate.client",
+        State::Payload => "entra_gate.payload",
+        State::Provider => "entra_gate.provider",
+        State::Subject => "entra_gate.subject",
+        State::Tenant => "entra_gate.tenant",
+        State::TokenId => "entra_gate.token_id",
+    }
 }
 
 /// The log line of a refusal. What comes from the token is unverified, cut short and printable.

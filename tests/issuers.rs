@@ -183,6 +183,7 @@ impl Scene {
             algorithms: vec![Algorithm::Rs256],
             audiences: vec!["a".into()],
             client_applications: None,
+            required_claims: Vec::new(),
             clock_skew: Duration::ZERO,
             max_lifetime: None,
         };

@@ -81,6 +81,7 @@ impl Bench {
             authority: "api.example".into(),
             path: path.into(),
             authorization: Some(format!("Bearer {token}").into_bytes()),
+            preflight: false,
         };
         let given = Given {
             policy: &self.gate.policy,

@@ -1,10 +1,10 @@
 //! `forward`: what the upstream is told.
 
 use super::node::Node;
-use crate::policy::forward::{Authorization, ClaimHeader, ClaimPath, Forward, spellings};
+use crate::policy::forward::{Authorization, ClaimHeader, ClaimPath, Forward, State, spellings};
 
 pub(super) const MEMBERS: [&str; 5] =
-    ["authorization", "claim_headers", "clear_route_cache", "payload_header", "payload_state"];
+    ["authorization", "claim_headers", "clear_route_cache", "filter_state", "payload_header"];
 pub(super) const CLAIM_HEADER_MEMBERS: [&str; 2] = ["claim", "header"];
 
 /// Headers that mean something to HTTP, Envoy or this filter, and cannot carry claims.
@@ -40,7 +40,7 @@ pub(super) fn compile(node: &Node<'_>) -> Option<Forward> {
             Some(ClaimHeader { header: header?, claim: claim? })
         })
     });
-    let payload_state = members.optional("payload_state", Node::flag);
+    let filter_state = members.get("filter_state").map_or(Some(State::IDENTITY.to_vec()), |node| filter_state(&node));
     let clear_route_cache = members.optional("clear_route_cache", Node::flag);
     let (payload_header, claim_headers) = (payload_header?, claim_headers?);
     let mut names: Vec<&String> =
@@ -54,9 +54,26 @@ pub(super) fn compile(node: &Node<'_>) -> Option<Forward> {
         authorization: authorization?,
         payload_header,
         claim_headers,
-        payload_state: payload_state?.unwrap_or(false),
+        filter_state: filter_state?,
         clear_route_cache: clear_route_cache?.unwrap_or(false),
         owned_headers,
+    })
+}
+
+/// `none`, or a list.
+fn filter_state(node: &Node<'_>) -> Option<Vec<State>> {
+    if node.is("none") {
+        return Some(Vec::new());
+    }
+    node.list(|node| {
+        node.choice(&[
+            ("provider", State::Provider),
+            ("tenant", State::Tenant),
+            ("subject", State::Subject),
+            ("client", State::Client),
+            ("token_id", State::TokenId),
+            ("payload", State::Payload),
+        ])
     })
 }
 

@@ -3,6 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::entra::TokenVersion;
 use crate::keys::document::Document;
+use crate::policy::forward::State;
 
 const TENANT: &str = "8d7f1c2a-5b3e-4f60-9a71-2c4d6e8f0a1b";
 
@@ -262,6 +263,8 @@ fn headers_must_be_free_and_distinct() {
         ),
         (json!({"claim_headers": [{"header": "x-a", "claim": "a..b"}]}), "forward.claim_headers[0].claim"),
         (json!({"claim_headers": [{"header": "x-a"}]}), "forward.claim_headers[0].claim: found nothing"),
+        (json!({"filter_state": []}), "forward.filter_state: found an empty list"),
+        (json!({"filter_state": ["tenants"]}), "forward.filter_state[0]: found \"tenants\", expected one of"),
     ] {
         let mut document = provider(json!({}));
         document["forward"] = forward;
@@ -315,4 +318,17 @@ fn revocation_entries_name_one_subject_and_one_rule() {
     ] {
         assert_eq!(with(entry.clone()).len(), 1, "{entry}");
     }
+}
+
+#[test]
+fn the_filter_state_holds_the_identity_unless_told_otherwise() {
+    let states = |forward: Value| {
+        let mut document = provider(json!({}));
+        document["forward"] = forward;
+        policy(&document).forward.filter_state
+    };
+    assert_eq!(policy(&provider(json!({}))).forward.filter_state, State::IDENTITY);
+    assert_eq!(states(json!({"authorization": "remove"})), State::IDENTITY);
+    assert_eq!(states(json!({"filter_state": "none"})), []);
+    assert_eq!(states(json!({"filter_state": ["payload", "tenant"]})), [State::Payload, State::Tenant]);
 }

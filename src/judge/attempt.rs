@@ -18,7 +18,7 @@ use crate::jose::algorithm::Algorithm;
 use crate::jose::compact::{Signed, Unverified};
 use crate::jose::json::Object;
 use crate::jose::jwk::Key;
-use crate::policy::forward::header_value;
+use crate::policy::forward::{State, header_value};
 use crate::policy::provider::{Authority, Kind, PersonalAccounts, Place, Provider, Tenants};
 use crate::policy::rules::Requirement;
 use crate::revocation::Subject;
@@ -279,7 +279,7 @@ impl Attempt<'_> {
                 headers.push((claim_header.header.clone(), value));
             }
         }
-        let payload = self.given.policy.forward.payload_state.then(|| signed.payload_text()).flatten();
+        let payload = forward.filter_state.contains(&State::Payload).then(|| signed.payload_text()).flatten();
         Ok(Facts {
             place: self.place,
             key: Signer { key: Rc::clone(key), algorithm: self.algorithm },

@@ -6,6 +6,7 @@ use super::facts::Facts;
 use super::refusal::Refusal;
 use crate::keys::document::{Document, DocumentId};
 use crate::keys::freshness::{Millis, Progress, Prospect};
+use crate::policy::forward::State;
 
 /// The three words of the judge.
 #[derive(Debug)]
@@ -98,10 +99,19 @@ impl Grant {
         self.facts.as_ref().map(|facts| &facts.identity)
     }
 
-    /// The payload for the filter state, where that is asked for.
+    /// A fact for the filter state, if the token has it; the payload only where it is asked for.
     #[must_use]
-    pub fn payload(&self) -> Option<&str> {
-        self.facts.as_ref()?.payload.as_deref()
+    pub fn state(&self, state: State) -> Option<&str> {
+        let facts = self.facts.as_ref()?;
+        let Identity { provider, tenant, subject, client, token_id } = &facts.identity;
+        match state {
+            State::Client => client.as_deref(),
+            State::Payload => facts.payload.as_deref(),
+            State::Provider => Some(provider),
+            State::Subject => subject.as_deref(),
+            State::Tenant => tenant.as_deref(),
+            State::TokenId => token_id.as_deref(),
+        }
     }
 
     /// The headers for the upstream.

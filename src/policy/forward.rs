@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::jose::json::Object;
 
-/// Headers towards the upstream.
-#[derive(Clone, Debug, Default)]
+/// What upstream, later filters and access logs are told.
+#[derive(Clone, Debug)]
 pub struct Forward {
     /// Whether `Authorization` is taken off before the upstream sees it.
     pub authorization: Authorization,
@@ -13,12 +13,47 @@ pub struct Forward {
     pub payload_header: Option<String>,
     /// Headers that carry single claims.
     pub claim_headers: Vec<ClaimHeader>,
-    /// Whether later filters and access logs find the verified payload in the filter state.
-    pub payload_state: bool,
+    /// What later filters and access logs find in the filter state. Each costs a call to the host for every request.
+    pub filter_state: Vec<State>,
     /// Whether the route is chosen again after the headers above are set.
     pub clear_route_cache: bool,
     /// Every spelling of the headers above that an upstream may take for one of them.
     pub owned_headers: Vec<String>,
+}
+
+impl Default for Forward {
+    fn default() -> Self {
+        Self {
+            authorization: Authorization::default(),
+            payload_header: None,
+            claim_headers: Vec::new(),
+            filter_state: State::IDENTITY.to_vec(),
+            clear_route_cache: false,
+            owned_headers: Vec::new(),
+        }
+    }
+}
+
+/// A verified fact that the filter state can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The client application.
+    Client,
+    /// The whole payload, JSON text.
+    Payload,
+    /// The provider's name.
+    Provider,
+    /// `oid`, else `sub`.
+    Subject,
+    /// The tenant.
+    Tenant,
+    /// `uti`, else `jti`.
+    TokenId,
+}
+
+impl State {
+    /// Who was let in (default).
+    pub const IDENTITY: [Self; 5] = [Self::Provider, Self::Tenant, Self::Subject, Self::Client, Self::TokenId];
 }
 
 /// Whether the credential reaches the upstream.

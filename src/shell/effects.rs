@@ -27,18 +27,13 @@ pub(super) fn allow(grant: &Grant, policy: &Policy, meters: &Meters) {
     for (name, value) in grant.headers() {
         let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value.as_bytes()));
     }
-    if let Some(payload) = grant.payload() {
-        let _ = hostcalls::set_property(vec![signals::STATE_PAYLOAD], Some(payload.as_bytes()));
-    }
-    match grant.identity() {
-        Some(identity) => {
-            for (name, value) in signals::states(identity) {
-                if let Some(value) = value {
-                    let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
-                }
-            }
-            meters.allowed();
+    for state in &policy.forward.filter_state {
+        if let Some(value) = grant.state(*state) {
+            let _ = hostcalls::set_property(vec![signals::state(*state)], Some(value.as_bytes()));
         }
+    }
+    match grant.facts() {
+        Some(_) => meters.allowed(),
         None => meters.anonymous(),
     }
     // A route may have been chosen by headers that are gone now, or may be meant to be chosen by what was just set.

@@ -50,7 +50,7 @@ fn steered(release: &Release) -> Options {
             {"match": {"prefix": "/open"}, "allow": "anonymous"},
             {"match": {"prefix": "/maybe"}, "allow": "optional"},
         ],
-        "forward": {"claim_headers": claim_headers(), "clear_route_cache": true, "payload_state": true},
+        "forward": {"claim_headers": claim_headers(), "clear_route_cache": true, "filter_state": ["provider", "tenant", "payload"]},
     }));
     let mut options = Options::new(release, configuration);
     options.connection_manager = routes();
@@ -191,7 +191,8 @@ async fn rbac_reads_the_filter_state(release: &Release) {
         state("client", json!({"exact": DAEMON})),
         state("payload", json!({"contains": "\"name\":\"Abe Lincoln\""})),
     ]}});
-    let mut options = Options::new(release, configuration(&json!({"forward": {"payload_state": true}})));
+    let mut options =
+        Options::new(release, configuration(&json!({"forward": {"filter_state": ["tenant", "client", "payload"]}})));
     options.later_filters = vec![json!({
         "name": "envoy.filters.http.rbac",
         "typed_config": {
