@@ -102,18 +102,26 @@ impl<'a> Node<'a> {
 
     /// A list that is not empty. Empty would mean «nothing», and is often thought to mean «anything».
     pub(super) fn list<T>(&self, read: impl Fn(&Node<'a>) -> Option<T>) -> Option<Vec<T>> {
+        // Every element is read, so that all mistakes are told.
+        let (mut all, mut good) = (Vec::new(), true);
+        for element in self.elements()? {
+            match read(&element) {
+                Some(value) => all.push(value),
+                None => good = false,
+            }
+        }
+        good.then_some(all)
+    }
+
+    fn elements(&self) -> Option<Vec<Node<'a>>> {
         let Value::Array(elements) = self.value else {
             return self.mistake("a list");
         };
         if elements.is_empty() {
             return self.mistake("a list with at least one element (leave the member out for the default)");
         }
-        let read_all: Vec<Option<T>> = elements
-            .iter()
-            .enumerate()
-            .map(|(at, value)| read(&Node { path: format!("{}[{at}]", self.path), value, mistakes: self.mistakes }))
-            .collect();
-        read_all.into_iter().collect()
+        let node = |(at, value)| Node { path: format!("{}[{at}]", self.path), value, mistakes: self.mistakes };
+        Some(elements.iter().enumerate().map(node).collect())
     }
 
     pub(super) fn text(&self) -> Option<&'a str> {

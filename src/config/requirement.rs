@@ -89,7 +89,7 @@ fn narrowing(
     node: &Node<'_>,
     accepted: &Accepted<'_>,
     what: &str,
-    of_provider: impl Fn(&Provider) -> Option<&[String]>,
+    of_provider: fn(&Provider) -> Option<&[String]>,
 ) -> Option<Vec<String>> {
     let providers = accepted.providers.as_deref().unwrap_or_default();
     let takes =

@@ -263,7 +263,12 @@ impl Attempt<'_> {
             token_id,
         };
         let asked = self.given.policy.rules.asked();
-        let kept = |name: &String| Some((name.clone(), claims.get(name)?.clone()));
+        let mut kept = Object::new();
+        for name in &asked.claims {
+            if let Some(value) = claims.get(name) {
+                kept.insert(name.clone(), value.clone());
+            }
+        }
         let permissions = if asked.permissions {
             HeldPermissions::read(claims, self.provider.kind)
         } else {
@@ -290,7 +295,7 @@ impl Attempt<'_> {
             subjects: self.subjects(claims, &identity, user)?,
             identity,
             headers,
-            claims: asked.claims.iter().filter_map(kept).collect(),
+            claims: kept,
             permissions,
             payload,
             sign_in: SignIn::read(claims),

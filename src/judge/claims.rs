@@ -15,10 +15,18 @@ pub type UnixSeconds = u64;
 /// # Errors
 /// [`Refusal::TokenMalformed`] if it is something else.
 pub fn text<'a>(claims: &'a Object, claim: &'static str) -> Result<Option<&'a str>, Refusal> {
+    typed_text(claims, claim).map_err(Refusal::TokenMalformed)
+}
+
+/// The same, with the bare fault.
+///
+/// # Errors
+/// The fault of a claim that is something else.
+pub fn typed_text<'a>(claims: &'a Object, claim: &'static str) -> Result<Option<&'a str>, TokenFault> {
     match claims.get(claim) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(Refusal::TokenMalformed(TokenFault::ClaimType { claim, expected: "a string" })),
+        Some(_) => Err(TokenFault::ClaimType { claim, expected: "a string" }),
     }
 }
 

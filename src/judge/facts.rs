@@ -9,7 +9,7 @@ use super::Given;
 use super::challenge::{ClaimsChallenge, Party, SignIn, Wanted};
 use super::claims::Times;
 use super::permissions::HeldPermissions;
-use super::refusal::{IssuerHint, KeyFault, Refusal};
+use super::refusal::{IssuerHint, KeyFault, Refusal, TokenFault};
 use super::verdict::{Identity, Seen};
 use super::{excerpt, issuer};
 use crate::entra::issuer::{Issuer, key_may_sign};
@@ -41,7 +41,7 @@ pub struct Facts {
     /// Those claims that some rule looks at.
     pub(super) claims: Object,
     /// The permissions, if some rule looks at them; or why they cannot be read.
-    pub(super) permissions: Result<HeldPermissions, Refusal>,
+    pub(super) permissions: Result<HeldPermissions, TokenFault>,
 }
 
 /// The key and algorithm that a token was verified with.

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::refusal::{Reason, Refusal, TokenFault};
+use super::refusal::{Reason, TokenFault};
 use super::{claims, excerpt};
 use crate::jose::json::Object;
 use crate::policy::claim::Needs;
@@ -61,8 +61,8 @@ impl HeldPermissions {
     /// Reads them from the claims of a token of that kind of provider.
     ///
     /// # Errors
-    /// [`Refusal::TokenMalformed`] where a claim has the wrong type.
-    pub fn read(claims: &Object, provider: Kind) -> Result<Self, Refusal> {
+    /// Where a claim has the wrong type.
+    pub fn read(claims: &Object, provider: Kind) -> Result<Self, TokenFault> {
         let mut scopes = names(claims, "scp", Texts::Separated)?;
         if provider == Kind::Oidc && !claims.contains_key("scp") {
             scopes = names(claims, "scope", Texts::Separated)?;
@@ -219,8 +219,8 @@ impl Shortfall {
 
 /// Whose token it is. `idtyp` says so where the API's registration asks for it; else a scope is a user's, and an app-only
 /// token has none, and its service principal as both `oid` and `sub`. What is neither stays untold.
-fn kind(claims: &Object, provider: Kind, scopes: &[String]) -> Result<Option<TokenKind>, Refusal> {
-    let text = |claim: &'static str| Ok::<_, Refusal>(claims::text(claims, claim)?.filter(|text| !text.is_empty()));
+fn kind(claims: &Object, provider: Kind, scopes: &[String]) -> Result<Option<TokenKind>, TokenFault> {
+    let text = |claim| Ok(claims::typed_text(claims, claim)?.filter(|text| !text.is_empty()));
     if let Some(idtyp) = text("idtyp")? {
         return Ok(match idtyp {
             "app" => Some(TokenKind::App),
@@ -253,9 +253,8 @@ enum Texts {
 }
 
 /// Names in a claim: a text, or a list of texts.
-fn names(claims: &Object, claim: &'static str, texts: Texts) -> Result<Vec<String>, Refusal> {
-    let fault =
-        || Refusal::TokenMalformed(TokenFault::ClaimType { claim, expected: "a string or an array of strings" });
+fn names(claims: &Object, claim: &'static str, texts: Texts) -> Result<Vec<String>, TokenFault> {
+    let fault = || TokenFault::ClaimType { claim, expected: "a string or an array of strings" };
     let names: Vec<&str> = match claims.get(claim) {
         None => Vec::new(),
         Some(Value::String(text)) if texts == Texts::Separated => text.split(' ').collect(),

@@ -229,7 +229,7 @@ pub enum RequestFault {
 }
 
 /// What is wrong with the token's form.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenFault {
     /// A claim has the wrong type.
     ClaimType {

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::permissions::HeldPermissions;
-use super::refusal::{AudienceHint, Reason, Refusal};
+use super::refusal::{AudienceHint, Reason, Refusal, TokenFault};
 use super::{claims, excerpt};
 use crate::jose::json::Object;
 use crate::policy::claim::{Condition, Needs, RequiredClaim, Unmet};
@@ -46,11 +46,11 @@ impl Requirement {
     }
 
     /// Whether the token carries the permissions that the rule asks for.
-    pub(super) fn permit(&self, held: &Result<HeldPermissions, Refusal>) -> Result<(), Refusal> {
+    pub(super) fn permit(&self, held: &Result<HeldPermissions, TokenFault>) -> Result<(), Refusal> {
         let Some(required) = &self.permissions else {
             return Ok(());
         };
-        let held = held.as_ref().map_err(Clone::clone)?;
+        let held = held.as_ref().map_err(|fault| Refusal::TokenMalformed(*fault))?;
         held.check(required).map_err(Refusal::Insufficient)
     }
 

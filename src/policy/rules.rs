@@ -145,11 +145,13 @@ impl Asked {
         for rule in rules {
             let Demand::Token(requirement) = &rule.demand else { continue };
             asked.permissions |= requirement.permissions.is_some();
-            asked.claims.extend(requirement.audiences.iter().map(|_| "aud".to_owned()));
-            asked.claims.extend(requirement.claims.iter().flat_map(|claim| claim.claim.claims()).map(str::to_owned));
+            let audience = requirement.audiences.as_ref().map(|_| "aud");
+            for name in requirement.claims.iter().flat_map(|claim| claim.claim.claims()).chain(audience) {
+                if !asked.claims.iter().any(|known| known == name) {
+                    asked.claims.push(name.to_owned());
+                }
+            }
         }
-        asked.claims.sort();
-        asked.claims.dedup();
         asked
     }
 }
@@ -307,7 +309,8 @@ impl Rules {
                     |at: usize| self.rules.get(at).is_some_and(|rule| rule.matches(method, &host, path, *case));
                 let first = self.index.first(path, matches).and_then(|at| self.rules.get(at));
                 let demand = first.map_or(&ANY_PROVIDER, |rule| &rule.demand);
-                if !demands.contains(&demand) {
+                // Equal demands of two rules would only be looked at twice.
+                if !demands.iter().any(|known| std::ptr::eq(*known, demand)) {
                     demands.push(demand);
                 }
             }
@@ -326,7 +329,7 @@ fn strictest<'a>(demands: &[&'a Demand]) -> Selection<'a> {
         .collect();
     if !requirements.is_empty() {
         Selection::Token { requirements, without_token: WithoutToken::Refused }
-    } else if demands.contains(&&Demand::Optional) {
+    } else if demands.iter().any(|demand| matches!(demand, Demand::Optional)) {
         Selection::Token { requirements, without_token: WithoutToken::Passes }
     } else {
         Selection::Anonymous
