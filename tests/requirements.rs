@@ -80,6 +80,7 @@ impl Bench {
             method: "GET".into(),
             authority: "api.example".into(),
             path: path.into(),
+            preflight: false,
             authorization: Some(format!("Bearer {token}").into_bytes()),
             preflight: false,
         };
