@@ -1,5 +1,5 @@
 //! `WWW-Authenticate: Bearer …` (RFC 6750 section 3), with the parameters of RFC 9728 section 5.1 and of Microsoft's
-//! claims challenges. Every value is printable ASCII without quotation marks and backslashes, so none is escaped.
+//! claims challenges. Every value is made printable ASCII without quotation marks and backslashes, so none is escaped.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,14 +27,15 @@ pub(super) fn challenge(
     // `detail: none`, without a sentence, sends the error alone.
     add("scope", sentence.and_then(|_| scope(refusal)).as_deref());
     add("claims", claims.map(claims_parameter).as_deref());
-    let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+    let parameters: Vec<String> =
+        parameters.iter().map(|(name, value)| format!("{name}=\"{}\"", plain(value))).collect();
     format!("Bearer {}", parameters.join(", "))
 }
 
 /// What is asked for, in the words of the configuration.
 fn scope(refusal: &Refusal) -> Option<String> {
     let needed = if let Refusal::Insufficient(shortfall) = refusal { shortfall.needed() } else { &[] };
-    (!needed.is_empty()).then(|| plain(&needed.join(" ")))
+    (!needed.is_empty()).then(|| needed.join(" "))
 }
 
 /// A claims request (OpenID Connect Core 1.0 section 5.5) for the access token, as clients put it into their next request:
