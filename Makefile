@@ -17,7 +17,7 @@ FUZZ_SECONDS := 60
 export ENTRA_GATE_WASM := $(CURDIR)/$(WASM)
 export ENTRA_GATE_ENVOYS := $(foreach v,$(ENVOY_VERSIONS),$(CURDIR)/.tools/envoy-$(v)/bin/envoy)
 
-.PHONY: help wasm demo test bench fuzz scripts fmt lint deny doc unit size envoy agreement e2e compose clean
+.PHONY: help wasm demo test bench micro fixtures fuzz scripts fmt lint deny doc unit size envoy agreement e2e compose clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-9s %s\n", $$1, $$2 }'
@@ -36,8 +36,20 @@ demo: wasm ## The tour: real Envoy, mock Entra, requests and answers; stays up u
 test: ## Everything that a change must pass
 	@.ci/steps scripts fmt lint deny doc unit wasm size e2e compose
 
-bench: ## Benchmarks of the core, natively
+bench: wasm fixtures ## What a request costs in the real Envoy, and the core natively; QUICK=1: a few minutes, ratios beside the recorded ones
+	@$(SETUP)/wrk.sh
+	@$(SETUP)/envoy.sh $(DEMO_ENVOY)
+	@cargo run --locked --quiet -p load --bin bench -- --place $(TARGET_DIR)/bench $(if $(QUICK),--quick)
+	@$(if $(QUICK),,$(MAKE) micro)
+
+micro: ## Benchmarks of the core, natively
 	@cargo bench --locked -p entra-gate
+
+# The filters that ours is compared with.
+fixtures:
+	@$(SETUP)/wasm-cargo.sh build --release --locked -p empty -p naive
+	@mkdir -p dist
+	@for name in empty naive; do cp $(TARGET_DIR)/wasm32-wasip1/release/$$name.wasm dist/bench_$$name.wasm; done
 
 fuzz: ## Every fuzz target of tests/fuzz, FUZZ_SECONDS (60) each
 	@$(SETUP)/fuzz.sh $(FUZZ_SECONDS)

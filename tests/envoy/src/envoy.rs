@@ -71,6 +71,12 @@ impl Release {
         }
     }
 
+    /// The file that runs.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     fn of(binary: PathBuf) -> Self {
         let output = Command::new(&binary)
             .arg("--version")
@@ -144,21 +150,34 @@ impl Envoy {
         workers: u32,
         environment: &[(String, String)],
     ) -> Result<Self, NotStarted> {
+        let mut command = Command::new(&release.binary);
+        command
+            .args(["--concurrency", &workers.to_string()])
+            .args(["--log-level", "warning", "--component-log-level", "wasm:info"])
+            .args(["--file-flush-interval-msec", "20"])
+            .envs(environment.iter().map(|(name, value)| (name, value)));
+        Self::start_by(command, bootstrap).await
+    }
+
+    /// Starts Envoy by a command that lacks only where its configuration is and where its output goes.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    ///
+    /// # Panics
+    /// When it cannot be run at all.
+    pub async fn start_by(mut command: Command, bootstrap: &Value) -> Result<Self, NotStarted> {
         let place = tempfile::tempdir().expect("a temporary directory");
         let file = |name: &str| place.path().join(name);
         // YAML is a superset of JSON, and Envoy reads either.
         fs::write(file("envoy.json"), bootstrap.to_string()).expect("a temporary file");
-        let mut process = Command::new(&release.binary)
+        let mut process = command
             .arg("--config-path")
             .arg(file("envoy.json"))
             .arg("--admin-address-path")
             .arg(file("admin"))
-            .args(["--concurrency", &workers.to_string()])
             // Several run side by side, and nothing remains of one that is killed.
             .arg("--disable-hot-restart")
-            .args(["--log-level", "warning", "--component-log-level", "wasm:info"])
-            .args(["--file-flush-interval-msec", "20"])
-            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(File::create(file("access.log")).expect("a temporary file"))
             .stderr(File::create(file("envoy.log")).expect("a temporary file"))
@@ -171,6 +190,12 @@ impl Envoy {
                 Err(NotStarted { status, log: read(&place, "envoy.log") })
             }
         }
+    }
+
+    /// The process, as the system numbers it.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Where requests go.

@@ -1,0 +1,48 @@
+-- What wrk sends: a request with a token, again and again. The arguments, in order:
+--   the file of tokens, one a line
+--   how many of them there are to take
+--   how many of these, the first ones, are repeated, in turn
+--   every how many requests one of the others is sent instead, a fresh one; 0 for never
+--   how many fresh ones to pass over
+-- `done` prints one line of JSON.
+
+local head, tail
+local tokens = {}
+local repeated, every, first
+local asked, fresh = 0, 0
+
+function init(args)
+  local most = tonumber(args[2])
+  repeated, every, first = tonumber(args[3]), tonumber(args[4]), tonumber(args[5])
+  for token in io.lines(args[1]) do
+    tokens[#tokens + 1] = token
+    if #tokens == most then
+      break
+    end
+  end
+  local whole = wrk.format("GET", wrk.path, { authorization = "Bearer @" })
+  local at = whole:find("@", 1, true)
+  head, tail = whole:sub(1, at - 1), whole:sub(at + 1)
+end
+
+function request()
+  local at
+  if every > 0 and asked % every == 0 then
+    at = repeated + (first + fresh) % (#tokens - repeated)
+    fresh = fresh + 1
+  else
+    at = asked % repeated
+  end
+  asked = asked + 1
+  return head .. tokens[at + 1] .. tail
+end
+
+function done(summary, latency)
+  local errors = summary.errors
+  local line = '{"requests":%d,"duration_us":%d,"p50_us":%d,"p90_us":%d,"p99_us":%d,"refused":%d,"broken":%d}\n'
+  io.write(line:format(
+    summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(90), latency:percentile(99),
+    errors.status, errors.connect + errors.read + errors.write + errors.timeout
+  ))
+end

@@ -1,0 +1,193 @@
+//! `make bench`: what a request costs in a real Envoy, with entra-gate and with what one would have without it.
+//!
+//! The whole run writes `docs/performance.json`; the quick one holds the same figures against it and writes nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+use envoy_tests::Release;
+use envoy_tests::envoy::wasm;
+use mock_entra::MockEntra;
+
+use crate::figures::Figure;
+use crate::growth::Series;
+use crate::machine::Machine;
+use crate::race::{Length, Runner};
+use crate::record::{Cost, LineRecord, PointRecord, Record, SeriesRecord, VariantRecord, Versions};
+use crate::setup::Setup;
+use crate::subject::Ground;
+use crate::tokens::Pools;
+
+mod figures;
+mod growth;
+mod machine;
+mod memory;
+mod race;
+mod record;
+mod report;
+mod setup;
+mod statistics;
+mod subject;
+mod tokens;
+mod variants;
+mod wrk;
+
+/// Loads a real Envoy and tells what a request costs.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Under five minutes: fewer rounds, the ends of what is promised not to grow, nothing written.
+    #[arg(long)]
+    quick: bool,
+    /// Where signed tokens are kept between runs.
+    #[arg(long, default_value = "target/bench")]
+    place: PathBuf,
+    /// Rounds of the comparison; a growth has two thirds of them.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Seconds that each is loaded in each round.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Only these: variants, growths, or `memory`. Then nothing is written.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+/// A run in progress.
+struct Run {
+    arguments: Arguments,
+    ground: Ground,
+    pools: Pools,
+    length: Length,
+    /// The most that others used in any part.
+    others: f64,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    // Before there are other threads: they do as the one that starts them.
+    machine::keep_off_the_first_core()?;
+    tokio::runtime::Runtime::new()?.block_on(bench(arguments))
+}
+
+async fn bench(arguments: Arguments) -> Result<()> {
+    let machine = Machine::here()?;
+    let quick = arguments.quick;
+    let length = Length {
+        rounds: arguments.rounds.unwrap_or(if quick { 5 } else { 15 }),
+        seconds: arguments.seconds.unwrap_or(2),
+    };
+    let ground = Ground { release: Release::newest(), entra: MockEntra::start(([127, 0, 0, 1], 0).into()).await? };
+    let versions = Versions {
+        envoy: ground.release.version.clone(),
+        wrk: wrk::version()?,
+        module_bytes: fs::metadata(wasm())?.len(),
+    };
+    eprintln!("{machine}; Envoy {}, wrk {}; load average {}", versions.envoy, versions.wrk, machine::load_average());
+    let pools = Pools { place: arguments.place.clone(), usual: if quick { 40_000 } else { 100_000 } };
+    let mut run = Run { arguments, ground, pools, length, others: 0.0 };
+
+    let (variants, mut figures) = run.compare().await?;
+    let mut growth = run.grow("growth", growth::promised(), &mut figures).await?;
+    if !quick {
+        growth.extend(run.grow("more growth", growth::others(), &mut figures).await?);
+    }
+    let memory = if run.chosen("memory") {
+        let memory = memory::measure(&run.ground, &run.pools, if quick { 3 } else { 7 }).await?;
+        figures.extend(figures::of_memory(&memory));
+        Some(memory)
+    } else {
+        None
+    };
+    figures.push(figures::of_module(versions.module_bytes));
+
+    let kept = Record::kept()?;
+    println!("{}", report::variants(&variants));
+    println!("{}", report::growth(&growth));
+    if let Some(memory) = &memory {
+        println!(
+            "linear memory of a worker's VM: {:.1} MiB idle, {:.1} MiB full",
+            memory.idle_linear, memory.full_linear
+        );
+    }
+    println!("{}", report::figures(&figures, kept.as_ref().map_or(&[], |kept| &kept.figures)));
+    if run.others > race::DISTURBING {
+        println!("WARNING: others used up to {:.0} % of the machine: these figures are disturbed.", run.others * 100.0);
+    }
+    if !quick && run.arguments.only.is_empty() {
+        let Length { rounds, seconds } = length;
+        let command = "make bench".to_owned();
+        let others = run.others;
+        Record { machine, versions, command, rounds, seconds, others, figures, variants, growth, memory }.keep()?;
+        println!("written: {}", Record::file().display());
+    }
+    Ok(())
+}
+
+impl Run {
+    fn chosen(&self, name: &str) -> bool {
+        let only = &self.arguments.only;
+        only.is_empty() || only.iter().any(|only| only == name)
+    }
+
+    async fn race(&mut self, title: &str, setups: &[(String, Setup)], length: Length) -> Result<Vec<Runner>> {
+        if setups.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (runners, others) = race::run(&self.ground, &self.pools, title, setups, length).await?;
+        self.others = self.others.max(others);
+        Ok(runners)
+    }
+
+    async fn compare(&mut self) -> Result<(Vec<VariantRecord>, Vec<Figure>)> {
+        let variants: Vec<_> = variants::all().into_iter().filter(|variant| self.chosen(variant.key)).collect();
+        let setups: Vec<_> = variants.iter().map(|variant| (variant.key.to_owned(), variant.setup.clone())).collect();
+        let runners = self.race("comparison", &setups, self.length).await?;
+        let by_key: BTreeMap<&str, &Runner> = variants.iter().map(|variant| variant.key).zip(&runners).collect();
+        let figures = figures::of_comparison(&by_key);
+        let record = |(variant, runner): (&variants::Variant, &Runner)| VariantRecord {
+            key: variant.key.to_owned(),
+            title: variant.title.to_owned(),
+            cost: Cost::of(runner),
+            peak_memory_mib: runner.peak_memory as f64 / f64::from(1 << 20),
+        };
+        Ok((variants.iter().zip(&runners).map(record).collect(), figures))
+    }
+
+    /// Measures series, each in a race of its own, and adds the figures that are promised of them.
+    async fn grow(&mut self, title: &str, all: Vec<Series>, figures: &mut Vec<Figure>) -> Result<Vec<SeriesRecord>> {
+        let rounds = if self.arguments.quick { self.length.rounds } else { (self.length.rounds * 2).div_ceil(3) };
+        let mut records = Vec::new();
+        for series in all {
+            if !self.chosen(series.key) {
+                continue;
+            }
+            let series = if self.arguments.quick { series.ends() } else { series };
+            let points = series.lines.iter().flat_map(|line| &line.points);
+            let setups: Vec<_> = points.map(|(size, setup)| (size.to_string(), setup.clone())).collect();
+            let title = format!("{title}, {}", series.axis);
+            let runners = self.race(&title, &setups, Length { rounds, ..self.length }).await?;
+            if let (Some(first), Some(last)) = (runners.first(), runners.last()) {
+                figures.extend(figures::of_growth(series.key, first, last));
+            }
+            let mut costs = runners.iter().map(Cost::of);
+            let lines = series.lines.iter().map(|line| LineRecord {
+                title: line.title.to_owned(),
+                points: line
+                    .points
+                    .iter()
+                    .zip(&mut costs)
+                    .map(|((size, _), cost)| PointRecord { size: *size, cost })
+                    .collect(),
+            });
+            records.push(SeriesRecord {
+                key: series.key.to_owned(),
+                axis: series.axis.to_owned(),
+                lines: lines.collect(),
+            });
+        }
+        Ok(records)
+    }
+}
