@@ -39,11 +39,13 @@ test: ## Everything that a change must pass
 bench: wasm fixtures ## What a request costs in the real Envoy, and the core natively; QUICK=1: a few minutes, ratios beside the recorded ones
 	@$(SETUP)/wrk.sh
 	@$(SETUP)/envoy.sh $(DEMO_ENVOY)
-	@cargo run --locked --quiet -p load --bin bench -- --place $(TARGET_DIR)/bench $(if $(QUICK),--quick)
-	@$(if $(QUICK),,$(MAKE) micro)
+	@mkdir -p $(TARGET_DIR)/bench
+	@$(if $(QUICK),,$(MAKE) micro | tee $(TARGET_DIR)/bench/core)
+	@cargo run --locked --quiet -p load --bin bench -- --place $(TARGET_DIR)/bench \
+		$(if $(QUICK),--quick,--core $(TARGET_DIR)/bench/core)
 
 micro: ## Benchmarks of the core, natively
-	@cargo bench --locked -p entra-gate
+	@cargo bench --locked -p entra-gate --bench decision
 
 # The filters that ours is compared with.
 fixtures:

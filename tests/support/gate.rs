@@ -1,7 +1,7 @@
 //! The whole decision without Envoy: a configuration, the mock's documents as keys, a time, and a token.
 
 use entra_gate::config;
-use entra_gate::jose::signature::Software;
+use entra_gate::jose::signature::{Signatures, Software};
 use entra_gate::judge::memory::Memory;
 use entra_gate::judge::request::Request;
 use entra_gate::judge::verdict::Judgement;
@@ -23,6 +23,7 @@ pub(crate) struct Gate {
     pub(crate) policy: Policy,
     pub(crate) keys: KeyStore,
     pub(crate) memory: Memory,
+    pub(crate) signatures: &'static dyn Signatures,
     pub(crate) now: i64,
 }
 
@@ -35,7 +36,8 @@ impl Gate {
     pub(crate) fn with(directory: Directory, configuration: &Value) -> Self {
         let policy =
             config::compile(configuration.to_string().as_bytes()).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
-        let mut gate = Self { keys: policy.key_store(), memory: Memory::default(), directory, policy, now: NOW };
+        let keys = policy.key_store();
+        let mut gate = Self { keys, memory: Memory::default(), signatures: &Software, directory, policy, now: NOW };
         gate.fetch();
         gate
     }
@@ -76,7 +78,7 @@ impl Gate {
             revocations: &Revocations::new(entries),
             memory: &self.memory,
             now: u64::try_from(self.now).unwrap() * 1_000,
-            signatures: &Software,
+            signatures: self.signatures,
         };
         judge(&request, &given)
     }

@@ -63,9 +63,9 @@ pub fn others() -> Vec<Series> {
     vec![
         Series {
             key: "tokens",
-            axis: "tokens in turn",
+            axis: "tokens, drawn at random",
             lines: vec![line("entra-gate", &[1, 100, 1_000, 10_000, 100_000], &|size| Setup {
-                stream: Stream::Repeated(size),
+                stream: Stream::Drawn(size),
                 ..Setup::hot()
             })],
         },

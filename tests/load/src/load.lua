@@ -3,17 +3,21 @@
 --   how many of them there are to take
 --   how many of these, the first ones, are repeated, in turn
 --   every how many requests one of the others is sent instead, a fresh one; 0 for never
---   how many fresh ones to pass over
+--   how many fresh ones were sent before
+--   how many repeated ones were sent before
+--   0 if these are sent in their turn; else they are drawn at random, and this is the seed
 -- `done` prints one line of JSON.
 
 local head, tail
 local tokens = {}
-local repeated, every, first
-local asked, fresh = 0, 0
+local repeated, every, seed
+local asked, fresh, again = 0, 0, 0
 
 function init(args)
   local most = tonumber(args[2])
-  repeated, every, first = tonumber(args[3]), tonumber(args[4]), tonumber(args[5])
+  repeated, every = tonumber(args[3]), tonumber(args[4])
+  fresh, again, seed = tonumber(args[5]), tonumber(args[6]), tonumber(args[7])
+  math.randomseed(seed)
   for token in io.lines(args[1]) do
     tokens[#tokens + 1] = token
     if #tokens == most then
@@ -28,10 +32,11 @@ end
 function request()
   local at
   if every > 0 and asked % every == 0 then
-    at = repeated + (first + fresh) % (#tokens - repeated)
+    at = repeated + fresh % (#tokens - repeated)
     fresh = fresh + 1
   else
-    at = asked % repeated
+    at = seed > 0 and math.random(0, repeated - 1) or again % repeated
+    again = again + 1
   end
   asked = asked + 1
   return head .. tokens[at + 1] .. tail

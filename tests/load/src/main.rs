@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Parser;
 use envoy_tests::Release;
 use envoy_tests::envoy::wasm;
@@ -21,10 +21,12 @@ use crate::setup::Setup;
 use crate::subject::Ground;
 use crate::tokens::Pools;
 
+mod document;
 mod figures;
 mod growth;
 mod machine;
 mod memory;
+mod plot;
 mod race;
 mod record;
 mod report;
@@ -50,6 +52,12 @@ struct Arguments {
     /// Seconds that each is loaded in each round.
     #[arg(long)]
     seconds: Option<u64>,
+    /// What the benchmarks of the core printed, for the document.
+    #[arg(long)]
+    core: Option<PathBuf>,
+    /// Measure nothing: write the document and its plots from `docs/performance.json`.
+    #[arg(long)]
+    redraw: bool,
     /// Only these: variants, growths, or `memory`. Then nothing is written.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -67,12 +75,17 @@ struct Run {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    let core = arguments.core.as_deref().map(fs::read_to_string).transpose()?;
+    if arguments.redraw {
+        let record = Record::kept()?.context("nothing is recorded yet")?;
+        return document::write(&record, core.as_deref());
+    }
     // Before there are other threads: they do as the one that starts them.
     machine::keep_off_the_first_core()?;
-    tokio::runtime::Runtime::new()?.block_on(bench(arguments))
+    tokio::runtime::Runtime::new()?.block_on(bench(arguments, core.as_deref()))
 }
 
-async fn bench(arguments: Arguments) -> Result<()> {
+async fn bench(arguments: Arguments, core: Option<&str>) -> Result<()> {
     let machine = Machine::here()?;
     let quick = arguments.quick;
     let length = Length {
@@ -86,7 +99,7 @@ async fn bench(arguments: Arguments) -> Result<()> {
         module_bytes: fs::metadata(wasm())?.len(),
     };
     eprintln!("{machine}; Envoy {}, wrk {}; load average {}", versions.envoy, versions.wrk, machine::load_average());
-    let pools = Pools { place: arguments.place.clone(), usual: if quick { 40_000 } else { 100_000 } };
+    let pools = Pools::at(arguments.place.clone(), if quick { 40_000 } else { 100_000 });
     let mut run = Run { arguments, ground, pools, length, others: 0.0 };
 
     let (variants, mut figures) = run.compare().await?;
@@ -95,7 +108,7 @@ async fn bench(arguments: Arguments) -> Result<()> {
         growth.extend(run.grow("more growth", growth::others(), &mut figures).await?);
     }
     let memory = if run.chosen("memory") {
-        let memory = memory::measure(&run.ground, &run.pools, if quick { 3 } else { 7 }).await?;
+        let memory = memory::measure(&run.ground, &mut run.pools, if quick { 3 } else { 7 }).await?;
         figures.extend(figures::of_memory(&memory));
         Some(memory)
     } else {
@@ -120,8 +133,10 @@ async fn bench(arguments: Arguments) -> Result<()> {
         let Length { rounds, seconds } = length;
         let command = "make bench".to_owned();
         let others = run.others;
-        Record { machine, versions, command, rounds, seconds, others, figures, variants, growth, memory }.keep()?;
-        println!("written: {}", Record::file().display());
+        let record = Record { machine, versions, command, rounds, seconds, others, figures, variants, growth, memory };
+        record.keep()?;
+        document::write(&record, core)?;
+        println!("written: docs/performance.md, its plots, and docs/performance.json");
     }
     Ok(())
 }
@@ -136,7 +151,7 @@ impl Run {
         if setups.is_empty() {
             return Ok(Vec::new());
         }
-        let (runners, others) = race::run(&self.ground, &self.pools, title, setups, length).await?;
+        let (runners, others) = race::run(&self.ground, &mut self.pools, title, setups, length).await?;
         self.others = self.others.max(others);
         Ok(runners)
     }

@@ -37,7 +37,7 @@ pub struct VmMemory {
 }
 
 /// Starts each that often and measures it.
-pub async fn measure(ground: &Ground, pools: &Pools, starts: usize) -> Result<VmMemory> {
+pub async fn measure(ground: &Ground, pools: &mut Pools, starts: usize) -> Result<VmMemory> {
     let of = |filter: Filter, workers| Setup {
         workers,
         token_bytes: TOKEN_BYTES,
@@ -55,7 +55,7 @@ pub async fn measure(ground: &Ground, pools: &Pools, starts: usize) -> Result<Vm
         }
         let mut filled = Subject::cold(ground, &of(gate.clone(), 1), pool).await?;
         let (before, linear_before) = (anonymous_mib(&filled)?, linear_mib(&filled)?);
-        filled.show(MOST_REMEMBERED).await?;
+        filled.show_all()?;
         let (grown, linear) = (anonymous_mib(&filled)? - before, linear_mib(&filled)?);
         // It would not be the memory of so many tokens if they were not remembered: a round fails then.
         filled.round(ground, 1).await?;
@@ -71,7 +71,7 @@ pub async fn measure(ground: &Ground, pools: &Pools, starts: usize) -> Result<Vm
         full: Spread::of(full),
         idle_linear: Spread::of(idle_linear).median,
         full_linear: Spread::of(full_linear).median,
-        token_bytes: pool.bytes,
+        token_bytes: pool.first.len(),
     })
 }
 

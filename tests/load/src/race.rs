@@ -5,13 +5,11 @@
 use anyhow::{Context as _, Result};
 
 use crate::machine::{Usage, load_average};
-use crate::setup::{Setup, Stream};
+use crate::setup::Setup;
 use crate::statistics::Spread;
 use crate::subject::{Ground, Sample, Subject};
 use crate::tokens::Pools;
 
-/// More tokens in turn than the first second of load surely shows.
-const MANY: usize = 1_000;
 /// A share of the machine that others use is a disturbance from here on.
 pub const DISTURBING: f64 = 0.03;
 
@@ -48,7 +46,7 @@ impl Runner {
 /// Runs a race of named set-ups. The runners come back in their order, with the share of the machine that others used.
 pub async fn run(
     ground: &Ground,
-    pools: &Pools,
+    pools: &mut Pools,
     title: &str,
     setups: &[(String, Setup)],
     length: Length,
@@ -57,11 +55,7 @@ pub async fn run(
     let mut subjects = Vec::new();
     for (name, setup) in setups {
         let pool = pools.of(setup)?;
-        let mut subject = Subject::start(ground, setup, &pool).await.with_context(|| name.clone())?;
-        if let Stream::Repeated(count @ MANY..) = setup.stream {
-            subject.show(count).await.with_context(|| name.clone())?;
-        }
-        subjects.push(subject);
+        subjects.push(Subject::start(ground, setup, &pool).await.with_context(|| name.clone())?);
     }
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); subjects.len()];
     let before = usage(&subjects)?;

@@ -1,5 +1,6 @@
 //! What is measured: a filter, what is sent to it, and what must come of that.
 
+use std::cmp::Ordering;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -43,6 +44,8 @@ pub enum Filter {
 pub enum Stream {
     /// So many, in turn.
     Repeated(usize),
+    /// So many, at random.
+    Drawn(usize),
     /// Never the same twice.
     New,
     /// Never the same twice, each with a wrong signature.
@@ -105,7 +108,7 @@ impl Setup {
     /// How many tokens are repeated.
     pub fn repeated(&self) -> usize {
         match self.stream {
-            Stream::Repeated(count) => count,
+            Stream::Repeated(count) | Stream::Drawn(count) => count,
             Stream::New | Stream::Forged => 0,
             Stream::OneNewIn(_) => REPEATED,
         }
@@ -114,7 +117,7 @@ impl Setup {
     /// Every how many requests a fresh token is sent.
     pub fn every(&self) -> usize {
         match self.stream {
-            Stream::Repeated(_) => 0,
+            Stream::Repeated(_) | Stream::Drawn(_) => 0,
             Stream::New | Stream::Forged => 1,
             Stream::OneNewIn(every) => every,
         }
@@ -130,11 +133,15 @@ impl Setup {
         let judges = !matches!(self.filter, Filter::None | Filter::Empty);
         let status = if judges && self.stream == Stream::Forged { 401 } else { 200 };
         let remembered = self.remembers().then_some(match self.stream {
-            // Those beyond what can be remembered are partly forgotten when they come again.
-            Stream::Repeated(count) if count > MOST_REMEMBERED => (0.0, 0.5),
-            // Full to the brim, a few may be forgotten.
-            Stream::Repeated(count) if count == MOST_REMEMBERED => (0.95, 1.0),
-            Stream::Repeated(_) => (1.0, 1.0),
+            Stream::Repeated(count) | Stream::Drawn(count) => match count.cmp(&MOST_REMEMBERED) {
+                Ordering::Less => (1.0, 1.0),
+                // Full to the brim, a few may be forgotten.
+                Ordering::Equal => (0.95, 1.0),
+                Ordering::Greater => {
+                    let share = MOST_REMEMBERED as f64 / count as f64;
+                    (share * 0.5, share * 1.5)
+                }
+            },
             Stream::New | Stream::Forged => (0.0, 0.0),
             Stream::OneNewIn(every) => {
                 let share = 1.0 - 1.0 / every as f64;

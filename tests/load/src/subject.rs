@@ -26,7 +26,7 @@ const AT_REST: Duration = Duration::from_millis(1);
 const TELLING: Duration = Duration::from_secs(5);
 /// Envoy's own count of answers.
 const COMPLETED: &str = "http.ingress.downstream_rq_completed";
-/// How long the first, uncounted load lasts, in seconds.
+/// How long a load that does not count lasts, in seconds.
 const WARM_UP: u64 = 1;
 /// How much faster than the one before a round may be.
 const FASTER: f64 = 1.3;
@@ -42,9 +42,11 @@ pub struct Subject {
     pub setup: Setup,
     envoy: Envoy,
     pool: Pool,
-    /// Fresh tokens that were sent, and how many of them in the last second.
-    sent: usize,
+    /// Fresh tokens that were sent, and how many of them in a second.
+    fresh: usize,
     pace: f64,
+    /// Repeated tokens that were sent.
+    again: usize,
     /// CPU time of the Envoys that this one replaced.
     before: Duration,
 }
@@ -66,7 +68,7 @@ impl Subject {
     /// Starts it and waits until it answers as it should, then warms it up.
     pub async fn start(ground: &Ground, setup: &Setup, pool: &Pool) -> Result<Self> {
         let mut subject = Self::cold(ground, setup, pool).await?;
-        subject.load(WARM_UP)?;
+        subject.warm_up()?;
         Ok(subject)
     }
 
@@ -74,7 +76,7 @@ impl Subject {
     pub async fn cold(ground: &Ground, setup: &Setup, pool: &Pool) -> Result<Self> {
         let envoy = spawn(ground, setup).await?;
         let setup = setup.clone();
-        let subject = Self { setup, envoy, pool: pool.clone(), sent: 0, pace: 0.0, before: Duration::ZERO };
+        let subject = Self { setup, envoy, pool: pool.clone(), fresh: 0, pace: 0.0, again: 0, before: Duration::ZERO };
         subject.become_ready().await?;
         Ok(subject)
     }
@@ -99,11 +101,15 @@ impl Subject {
         })
     }
 
-    /// Sends so many tokens of those that are repeated, in their turn.
-    pub async fn show(&mut self, count: usize) -> Result<()> {
+    fn warm_up(&mut self) -> Result<()> {
+        if self.setup.repeated() > 0 { self.show_all() } else { self.load(WARM_UP).map(drop) }
+    }
+
+    /// Sends each of those that are repeated.
+    pub fn show_all(&mut self) -> Result<()> {
         let mut shown = 0;
-        while shown < count {
-            let load = Load { take: self.setup.repeated(), repeated: 0, every: 1, first: shown, ..self.plan(1) };
+        while shown < self.setup.repeated() {
+            let load = Load { every: 0, again: shown, seed: 0, ..self.plan(WARM_UP) };
             shown += usize::try_from(load.run(&self.setup.cores.load)?.requests)?;
         }
         self.come_to_rest()
@@ -151,11 +157,13 @@ impl Subject {
 
     fn load(&mut self, seconds: u64) -> Result<Outcome> {
         let outcome = self.plan(seconds).run(&self.setup.cores.load)?;
-        if self.setup.every() > 0 {
+        let answered = usize::try_from(outcome.requests)?;
+        if self.setup.every() == 0 {
+            self.again += answered;
+        } else {
             // Those that nobody waited for any more were sent all the same, and wrk asks its script for one that it drops.
-            let begun = usize::try_from(outcome.requests)? + 2 * self.setup.connections + 1;
-            let fresh = begun.div_ceil(self.setup.every());
-            self.sent += fresh;
+            let fresh = (answered + 2 * self.setup.connections + 1).div_ceil(self.setup.every());
+            self.fresh += fresh;
             self.pace = fresh as f64 / seconds as f64;
         }
         Ok(outcome)
@@ -169,7 +177,10 @@ impl Subject {
             take: if self.setup.every() == 0 { self.setup.repeated() } else { self.pool.count },
             repeated: self.setup.repeated(),
             every: self.setup.every(),
-            first: self.sent,
+            fresh: self.fresh,
+            again: self.again,
+            // Another one each time, and none in any other stream.
+            seed: if matches!(self.setup.stream, Stream::Drawn(_)) { self.again + 1 } else { 0 },
             connections: self.setup.connections,
             seconds,
         }
@@ -181,25 +192,24 @@ impl Subject {
             return Ok(());
         }
         let needed = self.pace * FASTER * seconds as f64;
-        if self.sent as f64 + needed < (self.pool.count - self.setup.repeated()) as f64 {
+        if self.fresh as f64 + needed < (self.pool.count - self.setup.repeated()) as f64 {
             return Ok(());
         }
         self.before += self.cpu_of_this()?;
         self.envoy = spawn(ground, &self.setup).await?;
-        self.sent = 0;
+        self.fresh = 0;
         self.become_ready().await?;
-        self.load(WARM_UP)?;
-        Ok(())
+        self.warm_up()
     }
 
     async fn become_ready(&self) -> Result<()> {
         let token = match self.setup.stream {
             // A new one must stay new.
-            Stream::New | Stream::OneNewIn(_) => self.pool.last()?,
-            Stream::Repeated(_) | Stream::Forged => self.pool.first()?,
+            Stream::New | Stream::OneNewIn(_) => &self.pool.last,
+            Stream::Repeated(_) | Stream::Drawn(_) | Stream::Forged => &self.pool.first,
         };
         until(&format!("a right token passes {:?}", self.setup.filter), async || {
-            let answer = self.envoy.ingress().send(Request::get(&self.setup.path).bearer(&token)).await.ok()?;
+            let answer = self.envoy.ingress().send(Request::get(&self.setup.path).bearer(token)).await.ok()?;
             (answer.status == 200).then_some(())
         })
         .await;

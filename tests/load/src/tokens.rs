@@ -3,6 +3,7 @@
 //! They are kept in files, a token a line, because signing takes longer than sending. They look like Entra's v2 user
 //! tokens; only their lifetime is not Entra's, so that they may be kept.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use envoy_tests::token::{decode, encode, parts};
 use mock_entra::{Directory, TokenRequest};
 use serde_json::{Value, json};
 
-use crate::setup::{Setup, TOKEN_BYTES};
+use crate::setup::{Setup, Stream, TOKEN_BYTES};
 
 /// Seconds that a token is valid.
 const LIFETIME: i64 = 5 * 365 * 86_400;
@@ -28,47 +29,62 @@ const BATCH: usize = 256;
 /// Tokens of one length.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    /// With right signatures.
+    /// Those with right signatures.
     pub valid: PathBuf,
-    /// The same with wrong ones.
+    /// As many with wrong ones, where they were asked for.
     pub forged: PathBuf,
-    /// How many there are of each.
+    /// How many there are.
     pub count: usize,
-    /// The length of the first, in bytes; they differ by a few at most.
-    pub bytes: usize,
+    /// The first of those that are right.
+    pub first: String,
+    /// The last of those that are right.
+    pub last: String,
 }
 
-/// Where tokens are kept, and how many of the usual length there are to be.
-#[derive(Clone, Debug)]
+/// All pools of a run.
+#[derive(Debug)]
 pub struct Pools {
-    pub place: PathBuf,
-    pub usual: usize,
+    place: PathBuf,
+    usual: usize,
+    held: BTreeMap<usize, Pool>,
 }
 
 impl Pools {
-    /// Enough tokens for a set-up.
-    pub fn of(&self, setup: &Setup) -> Result<Pool> {
-        let count = if setup.token_bytes == TOKEN_BYTES {
-            self.usual
-        } else if setup.every() > 0 {
-            OTHERS
-        } else {
-            setup.repeated()
+    /// Kept at `place`; so many of them of the usual length.
+    pub fn at(place: PathBuf, usual: usize) -> Self {
+        Self { place, usual, held: BTreeMap::new() }
+    }
+
+    /// Tokens for a set-up.
+    pub fn of(&mut self, setup: &Setup) -> Result<Pool> {
+        let bytes = setup.token_bytes;
+        let count = match (bytes == TOKEN_BYTES, setup.every()) {
+            (true, _) => self.usual,
+            (false, 0) => setup.repeated(),
+            (false, _) => OTHERS,
         };
-        Pool::provide(&self.place, setup.token_bytes, count.max(setup.repeated()))
+        let pool = match self.held.get(&bytes).filter(|pool| pool.count >= count) {
+            Some(pool) => pool.clone(),
+            None => Pool::provide(&self.place, bytes, count)?,
+        };
+        if setup.stream == Stream::Forged {
+            pool.forge()?;
+        }
+        self.held.insert(bytes, pool.clone());
+        Ok(pool)
     }
 }
 
 impl Pool {
     /// At least `count` tokens of about `bytes` bytes; those that are missing in `place` are signed now.
-    pub fn provide(place: &Path, bytes: usize, count: usize) -> Result<Self> {
+    fn provide(place: &Path, bytes: usize, count: usize) -> Result<Self> {
         fs::create_dir_all(place)?;
         let valid = place.join(format!("tokens-{bytes}"));
         let forged = place.join(format!("tokens-{bytes}-forged"));
         let request = request(bytes)?;
-        let kept = kept(&valid, &request)?;
+        let mut kept = kept(&valid, &request)?;
         if kept == 0 {
-            // What is there is too old or signed by another key.
+            // What is there, if anything, is too old or signed by another key.
             for file in [&valid, &forged] {
                 File::create(file)?;
             }
@@ -76,22 +92,17 @@ impl Pool {
         if kept < count {
             eprintln!("signing {} tokens of {bytes} bytes", count - kept);
             sign(&request, count - kept, &valid)?;
+            kept = count;
         }
-        if lines(&forged)? < count {
-            forge_all(&valid, &forged)?;
-        }
-        let first = first_line(&valid)?.context("no token")?;
-        Ok(Self { valid, forged, count: kept.max(count), bytes: first.len() })
+        let mut tokens = BufReader::new(File::open(&valid)?).lines();
+        let first = tokens.next().context("no token")??;
+        let last = tokens.last().context("one token")??;
+        Ok(Self { valid, forged, count: kept, first, last })
     }
 
-    /// The first that passes.
-    pub fn first(&self) -> Result<String> {
-        first_line(&self.valid)?.context("no token")
-    }
-
-    /// The last that passes.
-    pub fn last(&self) -> Result<String> {
-        BufReader::new(File::open(&self.valid)?).lines().last().transpose()?.context("no token")
+    /// Forges as many as there are.
+    fn forge(&self) -> Result<()> {
+        if lines(&self.forged)? < self.count { forge_all(&self.valid, &self.forged) } else { Ok(()) }
     }
 }
 
@@ -203,7 +214,7 @@ mod tests {
     fn tokens_are_distinct_of_the_length_asked_for_and_kept() {
         let place = tempfile::tempdir().unwrap();
         let few = Pool::provide(place.path(), 2_000, 3).unwrap();
-        assert!((2_000..2_060).contains(&few.bytes), "{}", few.bytes);
+        assert!((2_000..2_060).contains(&few.first.len()), "{}", few.first.len());
         let before = read(&few.valid);
         let more = Pool::provide(place.path(), 2_000, 300).unwrap();
         let after = read(&more.valid);
@@ -217,6 +228,8 @@ mod tests {
     fn forged_tokens_differ_from_the_valid_in_their_signature_alone() {
         let place = tempfile::tempdir().unwrap();
         let pool = Pool::provide(place.path(), 1_500, 2).unwrap();
+        pool.forge().unwrap();
+        assert_eq!(read(&pool.forged).len(), 2);
         for (valid, forged) in read(&pool.valid).iter().zip(read(&pool.forged)) {
             let ([header, payload, right], [forged_header, forged_payload, wrong]) = (parts(valid), parts(&forged));
             assert_eq!((header, payload), (forged_header, forged_payload));

@@ -22,7 +22,11 @@ pub struct Load<'a> {
     /// Every how many requests a fresh one is sent instead; 0 for never.
     pub every: usize,
     /// How many fresh ones were sent before.
-    pub first: usize,
+    pub fresh: usize,
+    /// How many repeated ones were sent before.
+    pub again: usize,
+    /// 0 if these are sent in their turn; else they are drawn at random.
+    pub seed: usize,
     /// Connections that are kept busy.
     pub connections: usize,
     /// For how long.
@@ -58,7 +62,10 @@ impl Load<'_> {
             .args(["--duration", &format!("{}s", self.seconds)])
             .args([&self.url, "--"])
             .arg(self.tokens)
-            .args([self.take, self.repeated, self.every, self.first].map(|number| number.to_string()))
+            .args(
+                [self.take, self.repeated, self.every, self.fresh, self.again, self.seed]
+                    .map(|number| number.to_string()),
+            )
             .output()
             .context("wrk cannot be run: `envoy/setup/wrk.sh` installs it")?;
         let told = String::from_utf8_lossy(&output.stdout);
