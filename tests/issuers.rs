@@ -25,7 +25,8 @@ use entra_gate::judge::verdict::Verdict;
 use entra_gate::judge::{Given, judge};
 use entra_gate::keys::document::DocumentId;
 use entra_gate::keys::store::Held;
-use entra_gate::policy::provider::{Authority, Kind, PersonalAccounts, Provider, Providers, Stated, Tenants};
+use entra_gate::policy::provider::{Authority, Expiry, Kind, PersonalAccounts, Provider, Providers, Stated, Tenants};
+use entra_gate::policy::sources::{Carried, Sources};
 use entra_gate::policy::{Detail, Policy, Responses};
 use entra_gate::revocation::Revocations;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -186,6 +187,9 @@ impl Scene {
             required_claims: Vec::new(),
             clock_skew: Duration::ZERO,
             max_lifetime: None,
+            expiry: Expiry::Required,
+            sources: vec![0],
+            decryption_keys: Vec::new(),
         };
         let keys = Held {
             issuer: Some(self.issuer.clone()),
@@ -207,6 +211,8 @@ impl Scene {
                 realm: String::new(),
                 resource_metadata: None,
             },
+            sources: Sources::default(),
+            decryption_keys: Vec::new(),
             revocation: None,
             documents: vec![None],
             inline_keys: vec![(0, keys)],
@@ -261,7 +267,10 @@ fn token_passes(row: &Value, scene: &Scene) -> bool {
         authority: "api.example".into(),
         path: "/".into(),
         preflight: false,
-        authorization: Some(format!("Bearer {}", minted.access_token).into_bytes()),
+        carried: Carried {
+            headers: vec![Some(format!("Bearer {}", minted.access_token).into_bytes())],
+            parameters: Vec::new(),
+        },
     };
     matches!(judge(&request, &given).verdict, Verdict::Allow(_))
 }

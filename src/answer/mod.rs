@@ -185,13 +185,15 @@ mod tests {
 
     #[test]
     fn without_credentials_no_error_is_named() {
-        let answer = answer(&Refusal::TokenMissing, &responses(Detail::Reason));
+        let answer = answer(&Refusal::TokenMissing { usage: "as a parcel".into() }, &responses(Detail::Reason));
         assert_eq!(
             (answer.status, header(&answer, "www-authenticate").as_deref()),
             (401, Some("Bearer realm=\"orders\""))
         );
         let body: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!((body.get("error"), &body["reason"]), (None, &Value::from("token_missing")));
+        let description = body["error_description"].as_str().unwrap();
+        assert_eq!(description, "No token was sent. Send an access token of this API as a parcel.");
     }
 
     #[test]

@@ -4,7 +4,10 @@
 
 mod authority;
 mod claims;
+mod decryption;
+mod environment;
 mod forward;
+mod jwks;
 mod node;
 mod provider;
 mod requirement;
@@ -12,17 +15,20 @@ mod resource;
 mod responses;
 mod revocation;
 mod rules;
+mod sources;
 mod structure;
 
 use std::cell::RefCell;
 
 use serde_json::Value;
 
+use self::environment::Environment;
 pub use self::node::Mistake;
 use self::node::Node;
 use self::requirement::Known;
 use crate::jose::json;
 use crate::policy::provider::Providers;
+use crate::policy::sources::{Source, Sources};
 use crate::policy::{Policy, Preflights, Responses};
 
 /// Members of the contract that this release does not implement: they are refused, never ignored.
@@ -37,6 +43,8 @@ pub fn members() -> Vec<(&'static str, &'static [&'static str])> {
         ("providers.*.upstream", &provider::UPSTREAM_MEMBERS),
         ("providers.*.keys", &provider::KEYS_MEMBERS),
         ("providers.*.required_claims[]", &claims::MEMBERS),
+        ("providers.*.token_sources[]", &sources::MEMBERS),
+        ("providers.*.decryption_keys[]", &decryption::MEMBERS),
         ("rules[]", &rules::MEMBERS),
         ("rules[].match", &rules::MATCH_MEMBERS),
         ("rules[].require", &requirement::MEMBERS),
@@ -52,14 +60,22 @@ pub fn members() -> Vec<(&'static str, &'static [&'static str])> {
 const MEMBERS: [&str; 7] =
     ["bypass_cors_preflight", "forward", "providers", "resource_metadata", "responses", "revocation", "rules"];
 
-/// Compiles a plugin configuration.
+/// Compiles a plugin configuration that names no environment variables.
 ///
 /// # Errors
 /// Every mistake that was found; never none.
 pub fn compile(document: &[u8]) -> Result<Policy, Vec<Mistake>> {
+    compile_with(document, &|_| None)
+}
+
+/// Compiles a plugin configuration; `environment` gives the values of the variables that it names.
+///
+/// # Errors
+/// Every mistake that was found; never none.
+pub fn compile_with(document: &[u8], environment: &dyn Fn(&str) -> Option<String>) -> Result<Policy, Vec<Mistake>> {
     let value = read(document).map_err(|mistake| vec![mistake])?;
     let mistakes = RefCell::new(Vec::new());
-    let policy = compile_value(&Node::root(&value, &mistakes));
+    let policy = compile_value(&Node::root(&value, &mistakes), &Environment(environment));
     let mistakes = mistakes.into_inner();
     match policy {
         Some(policy) if mistakes.is_empty() => Ok(policy),
@@ -91,16 +107,16 @@ fn read(document: &[u8]) -> Result<Value, Mistake> {
     structure::read(document).ok_or_else(|| Mistake::new("", "neither JSON text nor a protobuf Struct", "one of them"))
 }
 
-fn compile_value(root: &Node<'_>) -> Option<Policy> {
+fn compile_value(root: &Node<'_>, environment: &Environment<'_>) -> Option<Policy> {
     let members = root.object(&MEMBERS, &NOT_YET)?;
-    let mut documents = authority::Documents::default();
+    let mut gathered = provider::Gathered::new(environment);
     let providers = members.required("providers");
     let names: Vec<&str> = providers
         .iter()
         .filter_map(|node| node.json().as_object())
         .flat_map(|all| all.keys().map(String::as_str))
         .collect();
-    let providers = providers.and_then(|node| provider::compile_all(&node, &mut documents));
+    let providers = providers.and_then(|node| provider::compile_all(&node, &mut gathered));
     let rules = match members.get("rules") {
         Some(node) => rules::compile(&node, Known { names: &names, providers: providers.as_deref() }),
         None => Some(crate::policy::rules::Rules::default()),
@@ -111,21 +127,32 @@ fn compile_value(root: &Node<'_>) -> Option<Policy> {
     };
     let preflights = members.optional("bypass_cors_preflight", Node::flag);
     let resource = members.optional("resource_metadata", |node| {
-        resource::compile(node, providers.as_deref().unwrap_or_default(), &documents.fetched)
+        resource::compile(node, providers.as_deref().unwrap_or_default(), &gathered.documents.fetched)
     });
     let responses = responses::compile(members.get("responses").as_ref());
     let revocation = members.optional("revocation", revocation::compile);
     let (resource, resource_metadata) = resource?.unzip();
+    let forward = forward?;
+    let is_owned =
+        |source: &Source| matches!(source, Source::Header { name, .. } if forward.owned_headers.contains(name));
+    if gathered.sources.iter().any(is_owned) {
+        return members.at("forward").mistake_of(
+            "a header for claims that is also a token's source",
+            "another header: this one is removed from every request first",
+        );
+    }
     Some(Policy {
         providers: Providers::new(providers?),
         rules: rules?,
         preflights: if preflights? == Some(true) { Preflights::Pass } else { Preflights::Judged },
         resource,
-        forward: forward?,
+        forward,
         responses: Responses { resource_metadata, ..responses? },
         revocation: revocation?,
-        documents: documents.fetched,
-        inline_keys: documents.inline,
+        sources: Sources::new(gathered.sources),
+        decryption_keys: gathered.decryption_keys.into_keys(),
+        documents: gathered.documents.fetched,
+        inline_keys: gathered.documents.inline,
     })
 }
 

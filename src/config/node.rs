@@ -88,6 +88,14 @@ impl<'a> Node<'a> {
         Some(Members { node: self.clone(), members })
     }
 
+    /// An object that may have other members as well, such as a JWK.
+    pub(super) fn open_object(&self) -> Option<Members<'a>> {
+        match self.value {
+            Value::Object(members) => Some(Members { node: self.clone(), members }),
+            _ => self.mistake("an object"),
+        }
+    }
+
     /// An object with any member names: each with its node.
     pub(super) fn entries(&self) -> Option<Vec<(&'a str, Node<'a>)>> {
         let Value::Object(members) = self.value else {
@@ -122,6 +130,11 @@ impl<'a> Node<'a> {
         }
         let node = |(at, value)| Node { path: format!("{}[{at}]", self.path), value, mistakes: self.mistakes };
         Some(elements.iter().enumerate().map(node).collect())
+    }
+
+    /// The place of an element of this list.
+    pub(super) fn element(&self, at: usize) -> Self {
+        Node { path: format!("{}[{at}]", self.path), ..self.clone() }
     }
 
     pub(super) fn text(&self) -> Option<&'a str> {

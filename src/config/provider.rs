@@ -4,20 +4,25 @@ use std::time::Duration;
 
 use super::authority::{Documents, Plan};
 use super::claims;
+use super::decryption::DecryptionKeys;
+use super::environment::Environment;
 use super::node::{Members, Node};
+use super::{jwks, sources};
 use crate::entra::TokenVersion;
 use crate::entra::cloud::Cloud;
 use crate::jose::algorithm::Algorithm;
-use crate::jose::jwk::{KeySet, KeySetFault};
-use crate::policy::provider::{Kind, PersonalAccounts, Provider, Tenants};
+use crate::jose::jwk::{KeyMaterial, KeySet};
+use crate::policy::provider::{Expiry, Kind, PersonalAccounts, Provider, Tenants};
+use crate::policy::sources::Source as TokenSource;
 
-pub(super) const MEMBERS: [&str; 19] = [
+pub(super) const MEMBERS: [&str; 22] = [
     "algorithms",
     "app_id",
     "audiences",
     "client_applications",
     "clock_skew",
     "cloud",
+    "decryption_keys",
     "domain",
     "issuers",
     "jwks",
@@ -27,23 +32,39 @@ pub(super) const MEMBERS: [&str; 19] = [
     "metadata_url",
     "personal_accounts",
     "policies",
+    "require_expiration_time",
     "required_claims",
     "tenants",
+    "token_sources",
     "token_versions",
     "upstream",
 ];
-const NOT_YET: [&str; 2] = ["decryption_keys", "token_sources"];
 pub(super) const UPSTREAM_MEMBERS: [&str; 2] = ["cluster", "timeout"];
 pub(super) const KEYS_MEMBERS: [&str; 3] = ["max_age", "refresh", "unknown_kid_cooldown"];
 
-pub(super) fn compile_all(node: &Node<'_>, documents: &mut Documents) -> Option<Vec<Provider>> {
+/// What providers share.
+pub(super) struct Gathered<'a> {
+    pub(super) documents: Documents,
+    pub(super) sources: Vec<TokenSource>,
+    pub(super) decryption_keys: DecryptionKeys,
+    environment: &'a Environment<'a>,
+}
+
+impl<'a> Gathered<'a> {
+    pub(super) fn new(environment: &'a Environment<'a>) -> Self {
+        let (documents, decryption_keys) = (Documents::default(), DecryptionKeys::default());
+        Self { documents, sources: Vec::new(), decryption_keys, environment }
+    }
+}
+
+pub(super) fn compile_all(node: &Node<'_>, gathered: &mut Gathered<'_>) -> Option<Vec<Provider>> {
     let compiled: Vec<Option<Provider>> =
-        node.entries()?.into_iter().map(|(name, node)| compile(name, &node, documents)).collect();
+        node.entries()?.into_iter().map(|(name, node)| compile(name, &node, gathered)).collect();
     compiled.into_iter().collect()
 }
 
-fn compile(name: &str, node: &Node<'_>, documents: &mut Documents) -> Option<Provider> {
-    let members = node.object(&MEMBERS, &NOT_YET)?;
+fn compile(name: &str, node: &Node<'_>, gathered: &mut Gathered<'_>) -> Option<Provider> {
+    let members = node.object(&MEMBERS, &[])?;
     let kind = members
         .get("kind")
         .map_or(Some(Kind::Workforce), |node| node.choice(&Kind::ALL.map(|kind| (kind.name(), kind))));
@@ -64,15 +85,24 @@ fn compile(name: &str, node: &Node<'_>, documents: &mut Documents) -> Option<Pro
         node.duration(Duration::from_secs(1)..=Duration::from_secs(10 * 365 * 86_400))
     });
     let required_claims = members.get("required_claims").map_or(Some(Vec::new()), |node| claims::compile(&node));
-    let source = Source::read(&members);
+    let source = Source::read(&members, gathered.environment);
+    let sources = sources::compile(members.get("token_sources").as_ref(), &mut gathered.sources);
+    let decryption_keys = match members.get("decryption_keys") {
+        Some(node) => gathered.decryption_keys.compile(&node, gathered.environment),
+        None => Some(Vec::new()),
+    };
 
     let kind = kind?;
     forbid_what_does_not_fit(&members, kind);
+    let expiry = expiry(&members, kind);
+    if let (Some(algorithms), Some(source)) = (&algorithms, &source) {
+        secrets_stay_apart(&members, kind, algorithms, source)?;
+    }
     let tenants = tenants(&members, kind);
     let versions = versions(&members, kind);
     let plan = Plan { members: &members, kind, cloud: cloud?, tenants: tenants?, versions: versions?, source: source? };
     let cloud = plan.cloud;
-    let authorities = plan.authorities(documents)?;
+    let authorities = plan.authorities(&mut gathered.documents)?;
     Some(Provider {
         name: name.to_owned(),
         kind,
@@ -85,6 +115,9 @@ fn compile(name: &str, node: &Node<'_>, documents: &mut Documents) -> Option<Pro
         required_claims: required_claims?,
         clock_skew: clock_skew?,
         max_lifetime: max_lifetime?,
+        expiry: expiry?,
+        sources: sources?,
+        decryption_keys: decryption_keys?,
     })
 }
 
@@ -113,6 +146,51 @@ fn forbid_what_does_not_fit(members: &Members<'_>, kind: Kind) {
     if members.get("jwks").is_some() {
         for name in ["app_id", "keys", "metadata_url", "upstream"] {
             members.forbidden(name, "with inline `jwks` nothing is fetched");
+        }
+    }
+}
+
+fn expiry(members: &Members<'_>, kind: Kind) -> Option<Expiry> {
+    let Some(node) = members.get("require_expiration_time") else {
+        return Some(Expiry::Required);
+    };
+    if node.flag()? {
+        return Some(Expiry::Required);
+    }
+    if kind != Kind::Oidc {
+        return node.mistake("true: tokens of Entra have `exp` (false is for kind oidc)");
+    }
+    if members.get("max_lifetime").is_some() {
+        return node.mistake("true beside `max_lifetime`: a token without `exp` has no end");
+    }
+    Some(Expiry::Optional)
+}
+
+/// HS256 is for a secret that is given here, and for nothing else: a public key must never be taken for a secret
+/// (RFC 8725 section 2.1).
+fn secrets_stay_apart(members: &Members<'_>, kind: Kind, algorithms: &[Algorithm], source: &Source) -> Option<()> {
+    let is_secret = |material: &KeyMaterial| matches!(material, KeyMaterial::Secret(_));
+    let secrets: Vec<bool> = match source {
+        Source::Inline(keys) => keys.keys().map(|key| is_secret(&key.material)).collect(),
+        Source::Fetched { .. } => Vec::new(),
+    };
+    let symmetric = algorithms.iter().position(|algorithm| *algorithm == Algorithm::Hs256);
+    match symmetric {
+        None if secrets.contains(&true) => {
+            members.at("jwks").mistake_of("a secret (oct)", "algorithms: [HS256] for it")
+        }
+        None => Some(()),
+        Some(at) => {
+            let mistake = |expected| members.at("algorithms").element(at).mistake_of("HS256", expected);
+            if kind != Kind::Oidc {
+                mistake("an algorithm with public keys: HS256 is for kind oidc")
+            } else if algorithms.len() > 1 {
+                mistake("HS256 alone, never beside an algorithm with public keys")
+            } else if secrets.is_empty() || secrets.contains(&false) {
+                mistake("an inline `jwks` of secrets (oct) alone")
+            } else {
+                Some(())
+            }
         }
     }
 }
@@ -166,23 +244,9 @@ pub(super) enum Source {
 }
 
 impl Source {
-    fn read(members: &Members<'_>) -> Option<Self> {
+    fn read(members: &Members<'_>, environment: &Environment<'_>) -> Option<Self> {
         if let Some(node) = members.get("jwks") {
-            let text = node.json().to_string();
-            return match KeySet::read(text.as_bytes()) {
-                Ok(keys) if keys.skipped() == 0 => Some(Self::Inline(keys)),
-                Ok(keys) => node.mistake_of(
-                    &format!("{} keys that cannot be used", keys.skipped()),
-                    "public RSA keys of 2048 to 4096 bits or P-256 keys, each with a kid",
-                ),
-                Err(KeySetFault::Json(_) | KeySetFault::NoKeys) => {
-                    node.mistake("a JWK set: an object with a list `keys`")
-                }
-                Err(KeySetFault::NoUsableKey) => {
-                    node.mistake_of("no usable key", "at least one RSA or P-256 key with a kid")
-                }
-                Err(KeySetFault::TooManyKeys) => node.mistake_of("too many keys", "at most 200"),
-            };
+            return jwks::compile(&node, environment).map(Self::Inline);
         }
         let second = Duration::from_secs(1);
         let (hour, day) = (second * 3_600, second * 86_400);

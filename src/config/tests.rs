@@ -219,7 +219,7 @@ fn contradictions_are_mistakes() {
         (json!({"kind": "b2c", "domain": "c", "policies": ["a/b"]}), "providers.p.policies[0]"),
         (json!({"kind": "oidc"}), "providers.p.tenants"),
         (json!({"kind": "oidc", "tenants": null}), "providers.p.metadata_url: found nothing"),
-        (json!({"jwks": {"keys": []}}), "providers.p.jwks: found no usable key"),
+        (json!({"jwks": {"keys": []}, "upstream": null}), "providers.p.jwks.keys: found an empty list"),
         (json!({"upstream": null}), "providers.p.upstream: found nothing"),
         (json!({"audiences": null}), "providers.p.audiences: found nothing"),
         (json!({"keys": {"refresh": "2h", "max_age": "1h"}}), "providers.p.keys.max_age"),

@@ -5,6 +5,8 @@
 pub enum Algorithm {
     /// ECDSA on P-256 with SHA-256.
     Es256,
+    /// HMAC with SHA-256, for keys that are given inline alone.
+    Hs256,
     /// RSASSA-PSS with SHA-256.
     Ps256,
     /// RSASSA-PKCS1-v1_5 with SHA-256: what Entra signs with.
@@ -17,13 +19,14 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// All of them, in the order in which errors list them.
-    pub const ALL: [Self; 5] = [Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Es256];
+    pub const ALL: [Self; 6] = [Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Es256, Self::Hs256];
 
     /// The name that `alg` carries, exact in case.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Es256 => "ES256",
+            Self::Hs256 => "HS256",
             Self::Ps256 => "PS256",
             Self::Rs256 => "RS256",
             Self::Rs384 => "RS384",
@@ -31,7 +34,7 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of that name; `none`, HMAC and misspellings have none.
+    /// The algorithm of that name; `none` and misspellings have none.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)

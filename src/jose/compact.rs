@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::algorithm::Algorithm;
 use super::json::{self, JsonFault, Object};
-use super::jwk::PublicKey;
+use super::jwk::KeyMaterial;
 use super::signature::Signatures;
 
 /// Longest token that is read, in bytes. Entra's largest (200 groups) are near 12 KiB; Envoy's whole header block is 60 KiB.
@@ -21,11 +21,13 @@ pub enum Malformed {
     Base64(Segment),
     /// `crit` is present: it names extensions that are not understood here, or is itself ill-formed (RFC 7515 4.1.11).
     Critical,
+    /// The token was compressed before it was encrypted (RFC 7516 section 4.1.3).
+    Compressed,
     /// The token is encrypted: five segments (RFC 7516).
     Encrypted,
     /// A segment does not hold a JSON object with unique members.
     Json(Segment, JsonFault),
-    /// `kid` is missing, empty, too long or not a string.
+    /// `kid` is missing where keys are found by it, empty, too long or not a string.
     KeyId,
     /// A header member that is read has the wrong type.
     Member(&'static str),
@@ -35,13 +37,17 @@ pub enum Malformed {
     Unsigned,
     /// Longer than [`MAX_TOKEN_BYTES`].
     TooLong,
+    /// The token is encrypted, and none of the keys opens it, or what is within is no text.
+    Undecipherable,
     /// The payload is declared as not base64url-encoded (RFC 7797).
     UnencodedPayload,
 }
 
-/// One of the three parts.
+/// One of the parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Segment {
+    /// Anything of an encrypted token but its header.
+    Encrypted,
     /// The JOSE header.
     Header,
     /// The claims.
@@ -58,7 +64,7 @@ pub struct Header {
     /// `cty`: present when the payload is itself a token.
     pub cty: Option<String>,
     /// `kid`, never empty.
-    pub kid: String,
+    pub kid: Option<String>,
     /// `typ`, if there is one.
     pub typ: Option<String>,
     /// Whether there is a `nonce`: the mark of tokens for Microsoft Graph, which nobody else can verify.
@@ -114,7 +120,7 @@ impl<'a> Unverified<'a> {
     pub fn verify(
         &self,
         algorithm: Algorithm,
-        key: &PublicKey,
+        key: &KeyMaterial,
         signatures: &dyn Signatures,
     ) -> Result<Signed<'_>, Option<Malformed>> {
         if self.signature.is_empty() {
@@ -172,8 +178,9 @@ fn read_header(members: &Object) -> Result<Header, Malformed> {
     let (cty, typ) = (text("cty")?, text("typ")?);
     // `alg: none` is told as that, whatever else such a token lacks.
     let kid = match text("kid") {
-        Ok(Some(kid)) if !kid.is_empty() && kid.len() <= MAX_KID_BYTES => kid,
-        _ if Algorithm::from_name(&alg).is_none() => String::new(),
+        Ok(Some(kid)) if !kid.is_empty() && kid.len() <= MAX_KID_BYTES => Some(kid),
+        Ok(None) => None,
+        _ if Algorithm::from_name(&alg).is_none() => None,
         _ => return Err(Malformed::KeyId),
     };
     Ok(Header { alg, cty, kid, typ, has_nonce: members.contains_key("nonce") })
@@ -231,7 +238,6 @@ mod tests {
         for (header, expected) in [
             (r#"{"alg":1,"kid":"k"}"#, Malformed::Member("alg")),
             (r#"{"kid":"k"}"#, Malformed::Member("alg")),
-            (r#"{"alg":"RS256"}"#, Malformed::KeyId),
             (r#"{"alg":"RS256","kid":""}"#, Malformed::KeyId),
             (r#"{"alg":"RS256","kid":["k"]}"#, Malformed::KeyId),
             (r#"{"alg":"RS256","kid":null}"#, Malformed::KeyId),

@@ -1,4 +1,4 @@
-//! Public keys from JWK sets (RFC 7517), as many as are usable.
+//! Keys that verify signatures: from JWK sets (RFC 7517), as many as are usable, and secrets from configuration.
 
 use std::rc::Rc;
 
@@ -14,24 +14,70 @@ use super::json::{self, JsonFault, Object};
 /// Most keys that one set may hold. Entra's largest document holds fewer than 20.
 pub const MAX_KEYS: usize = 200;
 
-/// A public key that can verify signatures.
+/// What verifies signatures.
 #[derive(Clone, PartialEq, Eq)]
-pub enum PublicKey {
+pub enum KeyMaterial {
     /// A point on P-256.
     P256(Box<VerifyingKey>),
     /// An RSA key of 2048 to 4096 bits with exponent 65537, as a DER `SubjectPublicKeyInfo`.
     Rsa(Vec<u8>),
+    /// A secret for HMAC. No key set brings one: a published secret is none.
+    Secret(Secret),
 }
 
-impl PublicKey {
+/// At least 256 bits that only issuer and gate know (RFC 7518 section 3.2).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// The least length, in bytes.
+    pub const LEAST_BYTES: usize = 32;
+
+    /// None if it is too short.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Option<Self> {
+        (bytes.len() >= Self::LEAST_BYTES).then_some(Self(bytes))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl KeyMaterial {
+    /// An RSA key by its modulus and exponent, big-endian.
+    #[must_use]
+    pub fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Self> {
+        Self::of_rsa(RS256PublicKey::from_components(modulus, exponent).ok()?)
+    }
+
+    /// An RSA key as PKCS #1 writes it (RFC 8017 appendix A.1.1).
+    pub(super) fn rsa_of_pkcs1(der: &[u8]) -> Option<Self> {
+        Self::of_rsa(RS256PublicKey::from_der(der).ok()?)
+    }
+
+    /// A point on P-256 (SEC 1 section 2.3.3).
+    pub(super) fn p256(point: &[u8]) -> Option<Self> {
+        Some(Self::P256(Box::new(VerifyingKey::from_sec1_bytes(point).ok()?)))
+    }
+
+    /// A point on P-256 by its coordinates, big-endian.
+    #[must_use]
+    pub fn p256_of_coordinates(x: &[u8], y: &[u8]) -> Option<Self> {
+        if x.len() == 32 && y.len() == 32 { Self::p256(&[&[4], x, y].concat()) } else { None }
+    }
+
+    fn of_rsa(key: RS256PublicKey) -> Option<Self> {
+        Some(Self::Rsa(key.to_der().ok()?))
+    }
+
     /// Whether the key is of the type that the algorithm needs.
     #[must_use]
     pub fn fits(&self, algorithm: Algorithm) -> bool {
-        match (self, algorithm) {
-            (Self::P256(_), Algorithm::Es256)
-            | (Self::Rsa(_), Algorithm::Ps256 | Algorithm::Rs256 | Algorithm::Rs384 | Algorithm::Rs512) => true,
-            (Self::P256(_), Algorithm::Ps256 | Algorithm::Rs256 | Algorithm::Rs384 | Algorithm::Rs512)
-            | (Self::Rsa(_), Algorithm::Es256) => false,
+        match algorithm {
+            Algorithm::Es256 => matches!(self, Self::P256(_)),
+            Algorithm::Hs256 => matches!(self, Self::Secret(_)),
+            Algorithm::Ps256 | Algorithm::Rs256 | Algorithm::Rs384 | Algorithm::Rs512 => matches!(self, Self::Rsa(_)),
         }
     }
 }
@@ -39,10 +85,10 @@ impl PublicKey {
 /// A key of a set, with what Entra says of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
-    /// `kid`.
-    pub kid: String,
+    /// `kid`; none only for keys of the configuration.
+    pub kid: Option<String>,
     /// The key itself.
-    pub public_key: PublicKey,
+    pub material: KeyMaterial,
     /// `alg`, if the key is bound to one. Entra's are not.
     pub algorithm: Option<Algorithm>,
     /// Entra's `issuer` member: the issuer, or the `{tenantid}` template, that the key may sign for.
@@ -72,7 +118,13 @@ pub enum KeySetFault {
 }
 
 impl KeySet {
-    /// Reads a JWK set. Keys of other types, uses, sizes or shapes are skipped and counted.
+    /// Keys of the configuration.
+    #[must_use]
+    pub fn new(keys: Vec<Key>) -> Self {
+        Self { keys: keys.into_iter().map(Rc::new).collect(), skipped: 0 }
+    }
+
+    /// Reads a JWK set. Keys of other types, uses, sizes or shapes, and those without `kid`, are skipped and counted.
     ///
     /// # Errors
     /// Says why the document holds no usable key.
@@ -84,8 +136,8 @@ impl KeySet {
         if entries.len() > MAX_KEYS {
             return Err(KeySetFault::TooManyKeys);
         }
-        let keys: Vec<Rc<Key>> =
-            entries.iter().filter_map(Value::as_object).filter_map(read_key).map(Rc::new).collect();
+        let usable = entries.iter().filter_map(Value::as_object).filter_map(Key::read);
+        let keys: Vec<Rc<Key>> = usable.filter(|key| key.kid.is_some()).map(Rc::new).collect();
         if keys.is_empty() {
             return Err(KeySetFault::NoUsableKey);
         }
@@ -93,9 +145,19 @@ impl KeySet {
         Ok(Self { keys, skipped })
     }
 
+    /// All keys.
+    pub fn keys(&self) -> impl Iterator<Item = &Rc<Key>> {
+        self.keys.iter()
+    }
+
     /// The keys with that `kid`. Normally one; two kinds of key may share a `kid` (RFC 7517 section 4.5).
     pub fn with_kid<'a>(&'a self, kid: &'a str) -> impl Iterator<Item = &'a Rc<Key>> {
-        self.keys.iter().filter(move |key| key.kid == kid)
+        self.keys.iter().filter(move |key| key.kid.as_deref() == Some(kid))
+    }
+
+    /// The keys without any `kid`.
+    pub fn without_kid(&self) -> impl Iterator<Item = &Rc<Key>> {
+        self.keys.iter().filter(|key| key.kid.is_none())
     }
 
     /// How many keys can be used.
@@ -117,51 +179,50 @@ impl KeySet {
     }
 }
 
-const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+/// The members of a JWK that nobody publishes.
+pub const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
-fn read_key(members: &Object) -> Option<Key> {
+impl Key {
+    /// Reads a public key from a JWK; none if it cannot verify signatures.
+    #[must_use]
+    pub fn read(members: &Object) -> Option<Self> {
+        // A published private key is nobody's key any more.
+        if PRIVATE_MEMBERS.iter().any(|name| members.contains_key(*name)) {
+            return None;
+        }
+        let material = material(members)?;
+        let text = |name: &str| members.get(name).and_then(Value::as_str);
+        if members.contains_key("use") && text("use") != Some("sig") {
+            return None;
+        }
+        match members.get("key_ops") {
+            None => {}
+            Some(Value::Array(operations)) if operations.iter().any(|operation| operation == "verify") => {}
+            Some(_) => return None,
+        }
+        let algorithm = match members.get("alg") {
+            None => None,
+            Some(name) => Some(Algorithm::from_name(name.as_str()?)?),
+        };
+        let kid = match members.get("kid") {
+            None => None,
+            Some(kid) => Some(kid.as_str().filter(|kid| !kid.is_empty())?.to_owned()),
+        };
+        if algorithm.is_some_and(|algorithm| !material.fits(algorithm)) {
+            return None;
+        }
+        let issuer = text("issuer").map(str::to_owned);
+        let cloud_instance_name = text("cloud_instance_name").map(str::to_owned);
+        Some(Self { kid, material, algorithm, issuer, cloud_instance_name })
+    }
+}
+
+fn material(members: &Object) -> Option<KeyMaterial> {
     let text = |name: &str| members.get(name).and_then(Value::as_str);
-    // A published private key is nobody's key any more.
-    if PRIVATE_MEMBERS.iter().any(|name| members.contains_key(*name)) {
-        return None;
-    }
-    if members.contains_key("use") && text("use") != Some("sig") {
-        return None;
-    }
-    match members.get("key_ops") {
-        None => {}
-        Some(Value::Array(operations)) if operations.iter().any(|operation| operation == "verify") => {}
-        Some(_) => return None,
-    }
-    let algorithm = match members.get("alg") {
-        None => None,
-        Some(name) => Some(Algorithm::from_name(name.as_str()?)?),
-    };
-    let kid = text("kid").filter(|kid| !kid.is_empty())?.to_owned();
     let decode = |name: &str| URL_SAFE_NO_PAD.decode(text(name)?).ok();
-    let public_key = match text("kty")? {
-        "RSA" => {
-            let key = RS256PublicKey::from_components(&decode("n")?, &decode("e")?).ok()?;
-            PublicKey::Rsa(key.to_der().ok()?)
-        }
-        "EC" if text("crv") == Some("P-256") => {
-            let (x, y) = (decode("x")?, decode("y")?);
-            if x.len() != 32 || y.len() != 32 {
-                return None;
-            }
-            let point = [&[4], x.as_slice(), y.as_slice()].concat();
-            PublicKey::P256(Box::new(VerifyingKey::from_sec1_bytes(&point).ok()?))
-        }
-        _ => return None,
-    };
-    if algorithm.is_some_and(|algorithm| !public_key.fits(algorithm)) {
-        return None;
+    match text("kty")? {
+        "RSA" => KeyMaterial::rsa(&decode("n")?, &decode("e")?),
+        "EC" if text("crv") == Some("P-256") => KeyMaterial::p256_of_coordinates(&decode("x")?, &decode("y")?),
+        _ => None,
     }
-    Some(Key {
-        kid,
-        public_key,
-        algorithm,
-        issuer: text("issuer").map(str::to_owned),
-        cloud_instance_name: text("cloud_instance_name").map(str::to_owned),
-    })
 }

@@ -3,33 +3,37 @@
 use jwt_simple::algorithms::{PS256PublicKey, RS256PublicKey, RS384PublicKey, RS512PublicKey, RSAPublicKeyLike};
 use p256::ecdsa::Signature;
 use p256::ecdsa::signature::Verifier as _;
+use subtle::ConstantTimeEq as _;
 use superboring::pkey::PKey;
+use superboring::reexports::hmac_sha256::HMAC;
 use superboring::sign::Verifier;
 
 use super::algorithm::Algorithm;
-use super::jwk::PublicKey;
+use super::jwk::KeyMaterial;
 
 /// Something that verifies signatures: Envoy's BoringSSL, or [`Software`].
 pub trait Signatures {
     /// Whether `signature` over `message` was made with the key, by the algorithm. Any failure is `false`.
-    fn verify(&self, algorithm: Algorithm, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool;
+    fn verify(&self, algorithm: Algorithm, key: &KeyMaterial, message: &[u8], signature: &[u8]) -> bool;
 }
 
-/// Verification in Rust, for hosts without `verify_signature` and for what that function cannot do (PS256, ES256).
+/// Verification in Rust, for hosts without `verify_signature` and for what that function cannot do (PS256, ES256, HS256).
 pub struct Software;
 
 impl Signatures for Software {
-    fn verify(&self, algorithm: Algorithm, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+    fn verify(&self, algorithm: Algorithm, key: &KeyMaterial, message: &[u8], signature: &[u8]) -> bool {
         match (algorithm, key) {
-            (Algorithm::Es256, PublicKey::P256(key)) => {
+            (Algorithm::Es256, KeyMaterial::P256(key)) => {
                 Signature::from_slice(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
             }
-            (Algorithm::Ps256, PublicKey::Rsa(der)) => rsa(PS256PublicKey::from_der(der), message, signature),
-            (Algorithm::Rs256, PublicKey::Rsa(der)) => rsa(RS256PublicKey::from_der(der), message, signature),
-            (Algorithm::Rs384, PublicKey::Rsa(der)) => rsa(RS384PublicKey::from_der(der), message, signature),
-            (Algorithm::Rs512, PublicKey::Rsa(der)) => rsa(RS512PublicKey::from_der(der), message, signature),
-            (Algorithm::Es256, PublicKey::Rsa(_))
-            | (Algorithm::Ps256 | Algorithm::Rs256 | Algorithm::Rs384 | Algorithm::Rs512, PublicKey::P256(_)) => false,
+            (Algorithm::Ps256, KeyMaterial::Rsa(der)) => rsa(PS256PublicKey::from_der(der), message, signature),
+            (Algorithm::Rs256, KeyMaterial::Rsa(der)) => rsa(RS256PublicKey::from_der(der), message, signature),
+            (Algorithm::Rs384, KeyMaterial::Rsa(der)) => rsa(RS384PublicKey::from_der(der), message, signature),
+            (Algorithm::Rs512, KeyMaterial::Rsa(der)) => rsa(RS512PublicKey::from_der(der), message, signature),
+            (Algorithm::Hs256, KeyMaterial::Secret(secret)) => {
+                HMAC::mac(message, secret.bytes()).as_slice().ct_eq(signature).into()
+            }
+            (_, KeyMaterial::P256(_) | KeyMaterial::Rsa(_) | KeyMaterial::Secret(_)) => false,
         }
     }
 }

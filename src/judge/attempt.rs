@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::challenge::SignIn;
 use super::claims::{self, Times};
-use super::facts::{Binding, Facts, Signer};
+use super::facts::{Binding, Facts, Signer, named};
 use super::issuer;
 use super::permissions::HeldPermissions;
 use super::refusal::{AudienceHint, IssuerHint, Refusal, TokenFault, TypeFault};
@@ -15,7 +15,7 @@ use super::{Given, excerpt};
 use crate::entra::issuer::tenant_in;
 use crate::entra::{PERSONAL_ACCOUNTS, TokenVersion};
 use crate::jose::algorithm::Algorithm;
-use crate::jose::compact::{Signed, Unverified};
+use crate::jose::compact::{Malformed, Signed, Unverified};
 use crate::jose::json::Object;
 use crate::jose::jwk::Key;
 use crate::policy::forward::{State, header_value};
@@ -71,7 +71,7 @@ impl Attempt<'_> {
         let (claims, provider) = (&self.token.claims, self.provider);
         self.check_authority().map_err(at(Stage::Authority))?;
         self.check_algorithm().map_err(at(Stage::Authority))?;
-        let times = Times::read(claims).map_err(at(Stage::Times))?;
+        let times = Times::read(claims, provider.expiry).map_err(at(Stage::Times))?;
         times.check(self.given.seconds(), provider.clock_skew, provider.max_lifetime).map_err(at(Stage::Times))?;
         let client = self.client().map_err(at(Stage::Audience))?;
         self.check_audience(client).map_err(at(Stage::Audience))?;
@@ -80,14 +80,8 @@ impl Attempt<'_> {
         for requirement in self.requirements {
             requirement.admit(claims, client, provider).map_err(at(Stage::Rule))?;
         }
-        let key = self.key().map_err(|halt| (Stage::Key, halt))?;
-        let verified = self.token.verify(self.algorithm, &key.public_key, self.given.signatures);
-        let signed = verified
-            .map_err(|fault| match fault {
-                Some(form) => Refusal::TokenMalformed(TokenFault::Form(form)),
-                None => Refusal::SignatureInvalid { kid: excerpt(&key.kid) },
-            })
-            .map_err(at(Stage::Signature))?;
+        let keys = self.keys().map_err(|halt| (Stage::Key, halt))?;
+        let (signed, key) = self.verify(&keys).map_err(at(Stage::Signature))?;
         let facts = self.facts(&signed, key, times, client).map_err(at(Stage::Grant))?;
         facts.check_revocation(self.given).map_err(at(Stage::Grant))?;
         // Last, because 403 says that the token is good.
@@ -227,26 +221,47 @@ impl Attempt<'_> {
         }
     }
 
-    fn key(&self) -> Result<&Rc<Key>, Halt> {
+    /// The keys that may have signed the token: the one that it names, or a few that have no names. Never none.
+    fn keys(&self) -> Result<Vec<&Rc<Key>>, Halt> {
         let document = self.authority.document;
-        let address = || {
-            let fetched = self.given.policy.documents.get(document.0).and_then(Option::as_ref);
-            fetched.map_or_else(|| "the inline jwks".to_owned(), |document| document.metadata.to_string())
-        };
+        let kid = self.token.header.kid.as_deref();
+        let fetched = self.given.policy.documents.get(document.0).and_then(Option::as_ref);
+        let without_kid = || Refusal::TokenMalformed(TokenFault::Form(Malformed::KeyId));
+        // Keys that are fetched have names; no fetch would help.
+        if fetched.is_some() && kid.is_none() {
+            return Err(without_kid().into());
+        }
+        let address = || fetched.map_or_else(|| "the inline jwks".to_owned(), |document| document.metadata.to_string());
         let Some(held) = self.given.keys.get(document, self.given.now) else {
             let otherwise = Refusal::KeysUnavailable { document: address(), retry_after: 1 };
             return Err(Halt::Lack(Lack { document, want: Want::Any, otherwise }));
         };
         let binding = Binding { iss: self.iss, tid: self.tid, authority: self.authority, provider: self.provider };
         binding.check_stated_issuer(held)?;
-        let kid = &self.token.header.kid;
-        let Some(key) = held.key(kid, self.algorithm) else {
+        let keys: Vec<&Rc<Key>> = held.candidates(kid, self.algorithm).collect();
+        if keys.is_empty() {
+            let kid = kid.ok_or_else(without_kid)?;
             let age = held.age(self.given.now).map(|age| age.as_secs());
             let otherwise = Refusal::KeyUnknown { kid: excerpt(kid), document: address(), keys: held.keys.len(), age };
             return Err(Halt::Lack(Lack { document, want: Want::Kid, otherwise }));
-        };
-        binding.check_key(key, self.algorithm, held)?;
-        Ok(key)
+        }
+        for key in &keys {
+            binding.check_key(key, self.algorithm, held)?;
+        }
+        Ok(keys)
+    }
+
+    /// The verified claims, and the key that verified them.
+    fn verify<'k>(&self, keys: &[&'k Rc<Key>]) -> Result<(Signed<'_>, &'k Rc<Key>), Refusal> {
+        for key in keys {
+            match self.token.verify(self.algorithm, &key.material, self.given.signatures) {
+                Ok(signed) => return Ok((signed, key)),
+                Err(Some(form)) => return Err(Refusal::TokenMalformed(TokenFault::Form(form))),
+                Err(None) => {}
+            }
+        }
+        let kid = keys.first().map_or_else(String::new, |key| named(key));
+        Err(Refusal::SignatureInvalid { kid })
     }
 
     /// What is kept and told of the token.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::refusal::{Refusal, TokenFault};
 use crate::jose::json::Object;
+use crate::policy::provider::Expiry;
 
 /// Seconds since the Unix epoch.
 pub type UnixSeconds = u64;
@@ -70,8 +71,8 @@ pub fn audiences(claims: &Object) -> Result<Vec<&str>, Refusal> {
 /// The times of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
-    /// `exp`
-    pub expires: UnixSeconds,
+    /// `exp`; none only where it is not required.
+    pub expires: Option<UnixSeconds>,
     /// `iat`
     pub issued_at: Option<UnixSeconds>,
     /// `nbf`
@@ -82,13 +83,13 @@ impl Times {
     /// Reads them.
     ///
     /// # Errors
-    /// A wrong type, or no `exp`.
-    pub fn read(claims: &Object) -> Result<Self, Refusal> {
-        Ok(Self {
-            expires: time(claims, "exp")?.ok_or(Refusal::ClaimMissing { claim: "exp" })?,
-            issued_at: time(claims, "iat")?,
-            not_before: time(claims, "nbf")?,
-        })
+    /// A wrong type, or no `exp` where it is required.
+    pub fn read(claims: &Object, expiry: Expiry) -> Result<Self, Refusal> {
+        let expires = time(claims, "exp")?;
+        if expires.is_none() && expiry == Expiry::Required {
+            return Err(Refusal::ClaimMissing { claim: "exp" });
+        }
+        Ok(Self { expires, issued_at: time(claims, "iat")?, not_before: time(claims, "nbf")? })
     }
 
     /// Holds a token to its own times.
@@ -97,9 +98,8 @@ impl Times {
     /// Expired, not yet valid, or living too long.
     pub fn check(&self, now: UnixSeconds, clock_skew: Duration, max_lifetime: Option<Duration>) -> Result<(), Refusal> {
         let skew = clock_skew.as_secs();
-        let expires = self.expires;
         // RFC 7519 section 4.1.4: not to be accepted on or after `exp`.
-        if now >= expires.saturating_add(skew) {
+        if let Some(expires) = self.expires.filter(|expires| now >= expires.saturating_add(skew)) {
             return Err(Refusal::TokenExpired { expires, now, skew });
         }
         if let Some(not_before) = self.not_before.filter(|not_before| now.saturating_add(skew) < *not_before) {
@@ -107,6 +107,7 @@ impl Times {
         }
         if let Some(longest) = max_lifetime {
             let issued_at = self.issued_at.ok_or(Refusal::ClaimMissing { claim: "iat" })?;
+            let expires = self.expires.ok_or(Refusal::ClaimMissing { claim: "exp" })?;
             let lifetime = expires.saturating_sub(issued_at);
             if lifetime > longest.as_secs() {
                 return Err(Refusal::TokenLifetimeTooLong { lifetime, longest: longest.as_secs() });
@@ -123,7 +124,8 @@ mod tests {
 
     fn check(claims: Value, now: u64) -> Result<(), &'static str> {
         let claims = claims.as_object().unwrap().clone();
-        let times = Times::read(&claims).and_then(|times| times.check(now, Duration::from_secs(60), None));
+        let times =
+            Times::read(&claims, Expiry::Required).and_then(|times| times.check(now, Duration::from_secs(60), None));
         times.map_err(|refusal| refusal.reason().code())
     }
 
@@ -155,6 +157,21 @@ mod tests {
     }
 
     #[test]
+    fn where_expiry_is_not_required_a_token_that_has_one_is_held_to_it() {
+        let check = |claims: Value, max_lifetime| {
+            let times = Times::read(claims.as_object().unwrap(), Expiry::Optional);
+            let times = times.and_then(|times| times.check(2_000, Duration::ZERO, max_lifetime));
+            times.map_err(|refusal| refusal.reason().code())
+        };
+        assert_eq!(check(json!({}), None), Ok(()));
+        assert_eq!(check(json!({"exp": 2_001}), None), Ok(()));
+        assert_eq!(check(json!({"exp": 2_000}), None), Err("token_expired"));
+        assert_eq!(check(json!({"exp": null}), None), Err("token_malformed"));
+        assert_eq!(check(json!({"nbf": 2_001}), None), Err("token_not_yet_valid"));
+        assert_eq!(check(json!({"iat": 1_000}), Some(Duration::from_secs(3_600))), Err("claim_missing"));
+    }
+
+    #[test]
     fn extreme_times_do_not_wrap() {
         assert_eq!(check(json!({"exp": u64::MAX, "nbf": 0}), u64::MAX - 100), Ok(()));
         assert_eq!(check(json!({"exp": 0}), u64::MAX), Err("token_expired"));
@@ -164,7 +181,7 @@ mod tests {
     fn a_lifetime_is_held_to_its_limit() {
         let lifetime = |exp: u64| {
             let claims = json!({"exp": exp, "iat": 1_000});
-            let times = Times::read(claims.as_object().unwrap()).unwrap();
+            let times = Times::read(claims.as_object().unwrap(), Expiry::Required).unwrap();
             times.check(1_000, Duration::ZERO, Some(Duration::from_secs(3_600)))
         };
         assert!(lifetime(4_600).is_ok());

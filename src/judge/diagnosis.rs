@@ -52,6 +52,11 @@ impl Refusal {
                  client_applications."
                     .into()
             }
+            Self::EncryptionNotAllowed { .. } => {
+                "The token is encrypted in a way that is not supported. Encrypt it with alg RSA-OAEP or RSA-OAEP-256 and \
+                 enc A256GCM or A128CBC-HS256."
+                    .into()
+            }
             Self::IssuerNotAllowed(fault) => match &fault.hint {
                 IssuerHint::B2c => format!(
                     "This is an Azure AD B2C token; this route accepts {}. Configure a provider of kind b2c for its tenant \
@@ -74,6 +79,11 @@ impl Refusal {
                 IssuerHint::NotAsStated => "The token's issuer is not the one that the provider's metadata states.".into(),
                 IssuerHint::OtherRule { .. } => {
                     "The token's issuer is accepted by this gateway, but not on this route.".into()
+                }
+                IssuerHint::OtherSource { .. } => {
+                    "The token's issuer is accepted here, but not where the token was sent: another header, query \
+                     parameter or cookie is for its tokens."
+                        .into()
                 }
                 IssuerHint::OtherCloud { found } => format!(
                     "The token comes from another Microsoft cloud ({}) than this route accepts. Sign in to the cloud of the \
@@ -113,9 +123,13 @@ impl Refusal {
             }
             Self::RequestMalformed(fault) => match fault {
                 RequestFault::CredentialCharacters => {
-                    "The Authorization header is not of the form Bearer <token>: it holds characters that no token has."
+                    "The credential holds characters that no token has: it is not of the form Bearer <token>."
                 }
-                RequestFault::EmptyCredential => "The Authorization header says Bearer, but holds no token.",
+                RequestFault::EmptyCredential => "The place for a token is there, but holds none.",
+                RequestFault::ParameterSpelling => {
+                    "A query parameter is spelled so that only some servers take it for the token's. Send the token once, \
+                     and not in the query where you can."
+                }
                 RequestFault::Path => "The path holds so many encodings that it cannot be read safely.",
                 RequestFault::SeveralCredentials => "The request carries several credentials. Send one access token.",
             }
@@ -150,9 +164,7 @@ impl Refusal {
                 }
                 TokenFault::Form(form) => form_sentence(*form).into(),
             },
-            Self::TokenMissing => {
-                "No token was sent. Send an access token of this API as Authorization: Bearer <token>.".into()
-            }
+            Self::TokenMissing { usage } => format!("No token was sent. Send an access token of this API {usage}."),
             Self::TokenNotYetValid { .. } => {
                 "The token is not valid yet. Check the clocks of the client and the gateway.".into()
             }
@@ -190,6 +202,7 @@ impl Refusal {
             Self::ClaimMissing { claim } => format!("no {claim}"),
             Self::ClaimNotAllowed { claim, found, expected } => format!("{claim} {found}, expected {expected}"),
             Self::ClientNotAllowed { found, expected } => format!("client {found}, accepted [{}]", expected.join(", ")),
+            Self::EncryptionNotAllowed { alg, enc } => format!("encrypted with alg {alg}, enc {enc}"),
             Self::IssuerNotAllowed(fault) => {
                 let hint = match &fault.hint {
                     IssuerHint::B2c => "a B2C token".to_owned(),
@@ -206,6 +219,9 @@ impl Refusal {
                     IssuerHint::NotAsStated => "metadata states another issuer".to_owned(),
                     IssuerHint::OtherRule { provider } => {
                         format!("of provider {provider}, which this rule does not accept")
+                    }
+                    IssuerHint::OtherSource { provider } => {
+                        format!("of provider {provider}, whose tokens come from elsewhere")
                     }
                     IssuerHint::OtherCloud { found } => format!("of cloud {}", found.name()),
                     IssuerHint::Spelling => "differs only in spelling".to_owned(),
@@ -230,7 +246,8 @@ impl Refusal {
             }
             Self::RequestMalformed(fault) => match fault {
                 RequestFault::CredentialCharacters => "characters outside b64token",
-                RequestFault::EmptyCredential => "no credential after Bearer",
+                RequestFault::EmptyCredential => "an empty credential",
+                RequestFault::ParameterSpelling => "another spelling of the token's parameter",
                 RequestFault::Path => "ambiguous path",
                 RequestFault::SeveralCredentials => "several credentials",
             }
@@ -252,7 +269,7 @@ impl Refusal {
             Self::TokenMalformed(TokenFault::Form(form)) => format!("{form:?}"),
             Self::TokenMalformed(TokenFault::ClaimType { claim, expected }) => format!("{claim} is not {expected}"),
             Self::TokenMalformed(TokenFault::ClaimSpellings { claim }) => format!("several spellings of {claim}"),
-            Self::TokenMissing => "no bearer token".into(),
+            Self::TokenMissing { .. } => "no token".into(),
             Self::TokenNotYetValid { not_before, now, skew } => {
                 format!("nbf {not_before}, in {} s, skew {skew} s", not_before.saturating_sub(*now))
             }
@@ -284,12 +301,13 @@ fn accepted(kinds: &[Kind]) -> String {
 
 fn form_sentence(form: Malformed) -> &'static str {
     match form {
-        Malformed::Base64(Segment::Header | Segment::Payload | Segment::Signature) => {
+        Malformed::Base64(Segment::Encrypted | Segment::Header | Segment::Payload | Segment::Signature) => {
             "The token is damaged: a part of it is not base64url. Send it as it was issued."
         }
         Malformed::Critical => "The token's header demands extensions (crit) that are not supported.",
+        Malformed::Compressed => "The token was compressed before it was encrypted (zip), which is not supported.",
         Malformed::Encrypted => "The token is encrypted, and no key for it is configured.",
-        Malformed::Json(Segment::Header | Segment::Payload | Segment::Signature, _) => {
+        Malformed::Json(Segment::Encrypted | Segment::Header | Segment::Payload | Segment::Signature, _) => {
             "The token is damaged: a part of it is not a JSON object with unique members."
         }
         Malformed::KeyId => "The token's header has no usable kid.",
@@ -298,6 +316,9 @@ fn form_sentence(form: Malformed) -> &'static str {
             "The credential is not a JWT: it must have three parts. An opaque token cannot be checked."
         }
         Malformed::TooLong => "The token is too long.",
+        Malformed::Undecipherable => {
+            "The token cannot be decrypted: it was changed on the way, or encrypted for another key than the gateway's."
+        }
         Malformed::UnencodedPayload => "The token's payload is not encoded (b64), which is not supported.",
         Malformed::Unsigned => "The token has no signature.",
     }

@@ -76,7 +76,7 @@ impl Facts {
         let binding = Binding { iss: &self.issuer, tid: self.tid.as_deref(), authority, provider };
         let Signer { key, algorithm } = &self.key;
         let key_holds = given.keys.get(authority.document, given.now).is_some_and(|held| {
-            held.key(&key.kid, *algorithm).is_some_and(|known| Rc::ptr_eq(known, key) || known == key)
+            held.candidates(key.kid.as_deref(), *algorithm).any(|known| Rc::ptr_eq(known, key) || known == key)
                 && binding.check_stated_issuer(held).is_ok()
                 && binding.check_key(key, *algorithm, held).is_ok()
         });
@@ -146,7 +146,7 @@ impl Facts {
             issuer: Some(excerpt(&self.issuer)),
             tenant: self.identity.tenant.as_deref().map(excerpt),
             client: self.identity.client.as_deref().map(excerpt),
-            kid: Some(excerpt(&self.key.key.kid)),
+            kid: self.key.key.kid.as_deref().map(excerpt),
             token_id: self.identity.token_id.as_deref().map(excerpt),
         }
     }
@@ -179,6 +179,11 @@ fn value_weight(value: &Value) -> usize {
         }
 }
 
+/// How a key is told of.
+pub(super) fn named(key: &Key) -> String {
+    key.kid.as_deref().map_or_else(|| "without kid".to_owned(), excerpt)
+}
+
 /// What ties a token to a document and its keys.
 pub(super) struct Binding<'a> {
     pub(super) iss: &'a str,
@@ -199,9 +204,9 @@ impl Binding<'_> {
 
     /// Whether a key of the document may have signed the token.
     pub(super) fn check_key(&self, key: &Key, algorithm: Algorithm, held: &Held) -> Result<(), Refusal> {
-        let kid = || excerpt(&key.kid);
+        let kid = || named(key);
         let bound_elsewhere = key.algorithm.is_some_and(|bound| bound != algorithm);
-        if bound_elsewhere || !key.public_key.fits(algorithm) {
+        if bound_elsewhere || !key.material.fits(algorithm) {
             return Err(Refusal::KeyNotAllowed(KeyFault::Algorithm { kid: kid() }));
         }
         if let Some(bound_to) = &key.issuer {

@@ -8,6 +8,7 @@ pub mod bearer;
 pub mod challenge;
 pub mod claims;
 pub mod diagnosis;
+mod encryption;
 pub mod facts;
 pub mod issuer;
 pub mod memory;
@@ -22,6 +23,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use self::attempt::{Attempt, Halt, Stage};
+use self::bearer::Credential;
 use self::facts::Facts;
 use self::memory::Memory;
 use self::refusal::{IssuerHint, Refusal, RequestFault, TokenFault, TypeFault};
@@ -33,7 +35,7 @@ use crate::jose::json::Object;
 use crate::jose::signature::Signatures;
 use crate::keys::freshness::Millis;
 use crate::keys::store::KeyStore;
-use crate::policy::provider::Provider;
+use crate::policy::provider::{Place, Provider};
 use crate::policy::rules::{Requirement, Selection, WithoutToken};
 use crate::policy::{Policy, Preflights};
 use crate::revocation::Revocations;
@@ -88,15 +90,21 @@ fn decide(
             Selection::Token { requirements, without_token } => (requirements, without_token),
             Selection::Unreadable => return Err(Refusal::RequestMalformed(RequestFault::Path).into()),
         };
-    let Some(credential) = bearer::credential(request.authorization.as_deref())? else {
+    let sources = &given.policy.sources;
+    let Some(Credential { bytes, source }) = bearer::find(&request.carried, sources)? else {
         return match without_token {
             WithoutToken::Passes => Ok(None),
-            WithoutToken::Refused => Err(Refusal::TokenMissing.into()),
+            WithoutToken::Refused => Err(Refusal::TokenMissing { usage: sources.usage() }.into()),
         };
     };
+    let comes_from = |provider: usize| {
+        given.policy.providers.all().get(provider).is_some_and(|provider| provider.sources.contains(&source))
+    };
     *recall = Recall::Miss;
-    let still_good = |facts: &&Rc<Facts>| facts.are_admitted(&requirements, given) && facts.still_hold(given);
-    if let Some(facts) = given.memory.recall(credential).filter(still_good) {
+    let still_good = |facts: &&Rc<Facts>| {
+        comes_from(facts.place.provider) && facts.are_admitted(&requirements, given) && facts.still_hold(given)
+    };
+    if let Some(facts) = given.memory.recall(bytes).filter(still_good) {
         *recall = Recall::Hit;
         let uses = facts
             .check_revocation(given)
@@ -106,21 +114,25 @@ fn decide(
         return Ok(Some(Rc::clone(facts)));
     }
     // What is remembered is of the right form: only others are looked at byte by byte.
-    let text = bearer::b64token(credential)?;
-    let token = Unverified::read(text).map_err(|form| Refusal::TokenMalformed(TokenFault::Form(form)))?;
-    let facts = judge_token(&token, &requirements, given, seen).inspect_err(|_| note(&token, seen))?;
+    let text = bearer::b64token(bytes)?;
+    let fits_rule = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
+    let accepts = |provider: usize| fits_rule(provider) && comes_from(provider);
+    let opened = encryption::open(text, &accepts, given.policy, seen)?;
+    let token = Unverified::read(opened.text()).map_err(|form| opened.fault(form))?;
+    let accepts = |provider: usize| accepts(provider) && opened.is_for(provider, given.policy);
+    let facts = judge_token(&token, &requirements, &accepts, given, seen).inspect_err(|_| note(&token, seen))?;
     Ok(Some(Rc::new(facts)))
 }
 
 fn judge_token(
     token: &Unverified<'_>,
     requirements: &[&Requirement],
+    accepts: &dyn Fn(usize) -> bool,
     given: &Given<'_>,
     seen: &mut Seen,
 ) -> Result<Facts, Halt> {
-    let accepts = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
     let algorithm = Algorithm::from_name(&token.header.alg)
-        .ok_or_else(|| unknown_algorithm(&token.header.alg, given.policy, &accepts))?;
+        .ok_or_else(|| unknown_algorithm(&token.header.alg, given.policy, accepts))?;
     check_type(token)?;
     let iss = claims::text(&token.claims, "iss")?.ok_or(Refusal::ClaimMissing { claim: "iss" })?;
     let tid = tenant_claim(&token.claims)?;
@@ -143,7 +155,8 @@ fn judge_token(
             break;
         }
     }
-    Err(farthest.map_or_else(|| wrong_issuer(iss, tid, given.policy, &accepts).into(), |(_, halt)| halt))
+    let fits_rule = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
+    Err(farthest.map_or_else(|| wrong_issuer(iss, tid, given.policy, &fits_rule).into(), |(_, halt)| halt))
 }
 
 fn unknown_algorithm(found: &str, policy: &Policy, accepts: &dyn Fn(usize) -> bool) -> Refusal {
@@ -153,13 +166,18 @@ fn unknown_algorithm(found: &str, policy: &Policy, accepts: &dyn Fn(usize) -> bo
     Refusal::AlgorithmNotAllowed { found: excerpt(found), allowed }
 }
 
-fn wrong_issuer(iss: &str, tid: Option<&str>, policy: &Policy, accepts: &dyn Fn(usize) -> bool) -> Refusal {
-    let mut refusal = issuer::wrong(iss, tid, &accepted(policy, accepts));
-    if let Refusal::IssuerNotAllowed(fault) = &mut refusal {
-        let elsewhere = policy.providers.candidates(iss, tid).find_map(|place| policy.providers.at(place));
-        if let (IssuerHint::Unknown, Some((provider, _))) = (&fault.hint, elsewhere) {
-            fault.hint = IssuerHint::OtherRule { provider: provider.name.clone() };
-        }
+fn wrong_issuer(iss: &str, tid: Option<&str>, policy: &Policy, fits_rule: &dyn Fn(usize) -> bool) -> Refusal {
+    let provider = |place: Place| Some(policy.providers.at(place)?.0.name.clone());
+    let candidates = || policy.providers.candidates(iss, tid);
+    // Accepted by the rule, and yet not tried: it is where the token was, or how it was encrypted.
+    if let Some(provider) = candidates().find(|place| fits_rule(place.provider)).and_then(provider) {
+        return issuer::fault(iss, &accepted(policy, fits_rule), IssuerHint::OtherSource { provider });
+    }
+    let mut refusal = issuer::wrong(iss, tid, &accepted(policy, fits_rule));
+    if let Refusal::IssuerNotAllowed(fault) = &mut refusal
+        && let (IssuerHint::Unknown, Some(provider)) = (&fault.hint, candidates().find_map(provider))
+    {
+        fault.hint = IssuerHint::OtherRule { provider };
     }
     refusal
 }
@@ -170,20 +188,26 @@ fn accepted<'a>(policy: &'a Policy, accepts: &dyn Fn(usize) -> bool) -> Vec<&'a 
     all.filter(|(at, _)| accepts(*at)).map(|(_, provider)| provider).collect()
 }
 
-/// `typ` and `cty` of another kind of token (RFC 8725 section 3.11, RFC 9068 section 2.1).
+/// `cty` of a token within a token, `typ` of another kind of token.
 fn check_type(token: &Unverified<'_>) -> Result<(), Refusal> {
-    if let Some(typ) = &token.header.typ {
+    check_kind(token.header.typ.as_deref())?;
+    if token.header.cty.is_some() {
+        return Err(Refusal::TokenTypeNotAllowed(TypeFault::Nested));
+    }
+    Ok(())
+}
+
+/// `typ` of an access token, or none (RFC 8725 section 3.11, RFC 9068 section 2.1).
+fn check_kind(typ: Option<&str>) -> Result<(), Refusal> {
+    if let Some(typ) = typ {
         let plain = typ
             .get(..12)
             .filter(|prefix| prefix.eq_ignore_ascii_case("application/"))
-            .map_or(Some(typ.as_str()), |_| typ.get(12..));
+            .map_or(Some(typ), |_| typ.get(12..));
         let accepted = plain.is_some_and(|typ| typ.eq_ignore_ascii_case("JWT") || typ.eq_ignore_ascii_case("at+jwt"));
         if !accepted {
             return Err(Refusal::TokenTypeNotAllowed(TypeFault::Typ(excerpt(typ))));
         }
-    }
-    if token.header.cty.is_some() {
-        return Err(Refusal::TokenTypeNotAllowed(TypeFault::Nested));
     }
     Ok(())
 }
@@ -204,7 +228,7 @@ fn note(token: &Unverified<'_>, seen: &mut Seen) {
     seen.tenant = text(&["tid"]);
     seen.client = text(&["azp", "appid"]);
     seen.token_id = text(&["uti", "jti"]);
-    seen.kid = Some(excerpt(&token.header.kid)).filter(|kid| !kid.is_empty());
+    seen.kid = token.header.kid.as_deref().map(excerpt);
 }
 
 /// As much of a token's text as a log line should hold.

@@ -121,6 +121,13 @@ pub enum Refusal {
     },
     /// See [`Reason::RoleInsufficient`], [`Reason::ScopeInsufficient`] and [`Reason::TokenKindNotAllowed`].
     Insufficient(Shortfall),
+    /// See [`Reason::AlgorithmNotAllowed`]: the token is encrypted in a way that is not supported.
+    EncryptionNotAllowed {
+        /// `alg`
+        alg: String,
+        /// `enc`
+        enc: String,
+    },
     /// See [`Reason::IssuerNotAllowed`].
     IssuerNotAllowed(IssuerFault),
     /// See [`Reason::KeyNotAllowed`].
@@ -187,7 +194,10 @@ pub enum Refusal {
     /// See [`Reason::TokenMalformed`].
     TokenMalformed(TokenFault),
     /// See [`Reason::TokenMissing`].
-    TokenMissing,
+    TokenMissing {
+        /// How clients send a token, in words.
+        usage: String,
+    },
     /// See [`Reason::TokenNotYetValid`].
     TokenNotYetValid {
         /// `nbf`, Unix seconds.
@@ -220,8 +230,10 @@ pub enum Refusal {
 pub enum RequestFault {
     /// The credential holds other characters than `b64token` allows.
     CredentialCharacters,
-    /// The scheme is there, the token is not.
+    /// The place of the token is there, the token is not.
     EmptyCredential,
+    /// A query parameter that only some upstreams would read as the token's.
+    ParameterSpelling,
     /// The path can be read in too many ways.
     Path,
     /// More than one credential.
@@ -289,6 +301,11 @@ pub enum IssuerHint {
     NotAsStated,
     /// Accepted elsewhere, not by this rule.
     OtherRule {
+        /// The provider that it belongs to.
+        provider: String,
+    },
+    /// Accepted by this rule, not from the place where the token was.
+    OtherSource {
         /// The provider that it belongs to.
         provider: String,
     },
@@ -371,6 +388,7 @@ impl Refusal {
             Self::ClaimNotAllowed { .. } => Reason::ClaimNotAllowed,
             Self::ClientNotAllowed { .. } => Reason::ClientNotAllowed,
             Self::Insufficient(shortfall) => shortfall.reason(),
+            Self::EncryptionNotAllowed { .. } => Reason::AlgorithmNotAllowed,
             Self::IssuerNotAllowed(_) => Reason::IssuerNotAllowed,
             Self::KeyNotAllowed(_) => Reason::KeyNotAllowed,
             Self::KeyUnknown { .. } => Reason::KeyUnknown,
@@ -383,7 +401,7 @@ impl Refusal {
             Self::TokenExpired { .. } => Reason::TokenExpired,
             Self::TokenLifetimeTooLong { .. } => Reason::TokenLifetimeTooLong,
             Self::TokenMalformed(_) => Reason::TokenMalformed,
-            Self::TokenMissing => Reason::TokenMissing,
+            Self::TokenMissing { .. } => Reason::TokenMissing,
             Self::TokenNotYetValid { .. } => Reason::TokenNotYetValid,
             Self::TokenRevoked { .. } => Reason::TokenRevoked,
             Self::TokenTypeNotAllowed(_) => Reason::TokenTypeNotAllowed,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::policy::sources::Carried;
+
 /// The facts of a request that a decision needs. A request that waits for keys is judged again from this.
 #[derive(Clone)]
 pub struct Request {
@@ -9,12 +11,12 @@ pub struct Request {
     pub method: String,
     /// `:authority`.
     pub authority: String,
-    /// `:path`, with its query.
+    /// `:path`, with its query but without tokens.
     pub path: String,
     /// Whether it is a CORS preflight: `OPTIONS` with `origin` and `access-control-request-method`.
     pub preflight: bool,
-    /// `authorization`, all its values joined by commas, as Envoy hands them over.
-    pub authorization: Option<Vec<u8>>,
+    /// What it carries where tokens may be.
+    pub carried: Carried,
 }
 
 /// Neither credentials nor queries are shown.

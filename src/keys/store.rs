@@ -64,12 +64,16 @@ impl KeyStore {
 }
 
 impl Held {
-    /// The key for a `kid` and an algorithm's family, if there is one.
-    #[must_use]
-    pub fn key<'a>(&'a self, kid: &'a str, algorithm: Algorithm) -> Option<&'a Rc<Key>> {
-        let mut candidates = self.keys.with_kid(kid).peekable();
-        let first = candidates.peek().copied();
-        candidates.find(|key| key.public_key.fits(algorithm)).or(first)
+    /// The keys that may have signed: the one with that `kid`, of the algorithm's family if there is one; else those
+    /// without any `kid`, which only a configuration can hold, and only a few.
+    pub fn candidates<'a>(&'a self, kid: Option<&'a str>, algorithm: Algorithm) -> impl Iterator<Item = &'a Rc<Key>> {
+        let named = kid.and_then(|kid| {
+            let mut named = self.keys.with_kid(kid).peekable();
+            let first = named.peek().copied();
+            named.find(|key| key.material.fits(algorithm)).or(first)
+        });
+        let unnamed = self.keys.without_kid().filter(move |key| named.is_none() && key.material.fits(algorithm));
+        named.into_iter().chain(unnamed)
     }
 
     /// How long ago the keys were fetched.

@@ -8,9 +8,11 @@ pub mod permission;
 pub mod provider;
 pub mod resource;
 pub mod rules;
+pub mod sources;
 
 use std::time::Duration;
 
+use crate::jose::jwe::DecryptionKey;
 use crate::keys::document::Document;
 use crate::keys::store::{Held, KeyStore};
 
@@ -28,6 +30,10 @@ pub struct Policy {
     pub forward: forward::Forward,
     /// How refusals look.
     pub responses: Responses,
+    /// Where tokens may be.
+    pub sources: sources::Sources,
+    /// What opens encrypted tokens.
+    pub decryption_keys: Vec<DecryptionKey>,
     /// What is known to be revoked by configuration, and how `iat` is read.
     pub revocation: Option<RevocationPolicy>,
     /// The documents that keys come from, by [`crate::keys::document::DocumentId`]; none for inline keys.

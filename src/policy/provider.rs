@@ -60,6 +60,15 @@ pub enum PersonalAccounts {
     Refused,
 }
 
+/// Whether tokens must say when they end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// A token without `exp` is accepted, and never ends.
+    Optional,
+    /// A token without `exp` is refused (default).
+    Required,
+}
+
 /// A provider.
 #[derive(Clone, Debug)]
 pub struct Provider {
@@ -85,6 +94,12 @@ pub struct Provider {
     pub clock_skew: Duration,
     /// The longest `exp` − `iat` that is accepted; none: any.
     pub max_lifetime: Option<Duration>,
+    /// Whether a token without `exp` is accepted.
+    pub expiry: Expiry,
+    /// Which of the policy's sources its tokens may come from. Never empty.
+    pub sources: Vec<usize>,
+    /// Which of the policy's keys may open its tokens; empty: none is encrypted.
+    pub decryption_keys: Vec<usize>,
 }
 
 /// One issuer of a provider, with the document that holds its keys.

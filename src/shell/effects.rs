@@ -3,13 +3,14 @@
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{LogLevel, MapType};
 
-use super::host;
+use super::host::{self, request_header_values};
 use super::meters::Meters;
 use crate::answer::{Answer, answer};
 use crate::judge::refusal::Refusal;
 use crate::judge::verdict::{Grant, Seen};
 use crate::policy::Policy;
 use crate::policy::forward::Authorization;
+use crate::policy::sources::{Carried, Source};
 use crate::signals;
 
 /// Takes off the headers that only the filter may set, before anything else is looked at.
@@ -19,10 +20,48 @@ pub(super) fn strip(policy: &Policy) {
     }
 }
 
+/// Reads what the request carries where tokens may be, and its path, from which tokens are taken off: nobody after the
+/// filter sees them, the access log included.
+pub(super) fn take(policy: &Policy, path: &mut Vec<u8>) -> Carried {
+    let headers = policy.sources.headers().iter().map(|name| credential_header(name)).collect();
+    let mut parameters = Vec::new();
+    if let Some((rest, taken)) = policy.sources.take_parameters(path) {
+        let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, ":path", Some(&rest));
+        (*path, parameters) = (rest, taken);
+    }
+    Carried { headers, parameters }
+}
+
+/// Envoy joins repeated `authorization` headers by itself.
+fn credential_header(name: &str) -> Option<Vec<u8>> {
+    if name == "authorization" { host::request_header(name) } else { request_header_values(name) }
+}
+
+/// Takes credentials off the headers; those in the query are gone already.
+fn take_off(policy: &Policy) {
+    for source in policy.sources.all() {
+        match source {
+            Source::Header { name, .. } => {
+                let _ = hostcalls::remove_map_value(MapType::HttpRequestHeaders, name);
+            }
+            Source::Cookie(_) | Source::Query(_) => {}
+        }
+    }
+    if policy.sources.all().any(|source| matches!(source, Source::Cookie(_)))
+        && let Some(header) = request_header_values("cookie")
+    {
+        let left = policy.sources.without_cookies(&header);
+        let _ = match left {
+            Some(left) => hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, "cookie", Some(&left)),
+            None => hostcalls::remove_map_value(MapType::HttpRequestHeaders, "cookie"),
+        };
+    }
+}
+
 /// Prepares the request of the effective context for the upstream. The caller lets it go on.
 pub(super) fn allow(grant: &Grant, policy: &Policy, meters: &Meters) {
     if policy.forward.authorization == Authorization::Remove {
-        let _ = hostcalls::remove_map_value(MapType::HttpRequestHeaders, "authorization");
+        take_off(policy);
     }
     for (name, value) in grant.headers() {
         let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value.as_bytes()));
@@ -40,6 +79,15 @@ pub(super) fn allow(grant: &Grant, policy: &Policy, meters: &Meters) {
     if policy.forward.clear_route_cache {
         let _ = hostcalls::call_foreign_function("clear_route_cache", None);
     }
+}
+
+/// Forbids shared caches to keep a good answer that passes now; ours are kept by nobody anyway.
+pub(super) fn keep_private() {
+    let status = hostcalls::get_map_value_bytes(MapType::HttpResponseHeaders, ":status").ok().flatten();
+    if !status.is_some_and(|status| status.starts_with(b"2")) {
+        return;
+    }
+    let _ = hostcalls::add_map_value_bytes(MapType::HttpResponseHeaders, "cache-control", b"private");
 }
 
 /// Answers the request of the effective context. The caller must not let it go on.

@@ -221,7 +221,9 @@ impl Gate {
             Recall::None => return,
         }
         let Judgement { verdict: Verdict::Allow(grant), recall: Recall::Miss, .. } = judgement else { return };
-        if let (Some(facts), Ok(Some(token))) = (grant.facts(), bearer::token(request.authorization.as_deref())) {
+        let found = bearer::find(&request.carried, &self.policy.sources).ok().flatten();
+        let token = found.and_then(|credential| bearer::b64token(credential.bytes).ok());
+        if let (Some(facts), Some(token)) = (grant.facts(), token) {
             self.memory.borrow_mut().remember(token, facts);
         }
     }

@@ -8,7 +8,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::{LogLevel, MapType, Status};
 
 use crate::jose::algorithm::Algorithm;
-use crate::jose::jwk::PublicKey;
+use crate::jose::jwk::KeyMaterial;
 use crate::jose::signature::{Signatures, Software};
 use crate::keys::freshness::{Millis, millis};
 
@@ -37,11 +37,19 @@ pub(super) fn request_header(name: &str) -> Option<Vec<u8>> {
     hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name).ok().flatten()
 }
 
+/// All values of a request header, joined by commas: reading it by its name gives the first one only.
+pub(super) fn request_header_values(name: &str) -> Option<Vec<u8>> {
+    hostcalls::get_property(vec!["request", "headers", name]).ok().flatten()
+}
+
 /// A request header as text; what is not UTF-8 is replaced, and thereby matches no rule by accident.
 pub(super) fn request_text(name: &str) -> String {
-    request_header(name).map_or_else(String::new, |bytes| {
-        String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
-    })
+    request_header(name).map_or_else(String::new, text)
+}
+
+/// Bytes as text; what is not UTF-8 is replaced.
+pub(super) fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// Envoy's BoringSSL for RSASSA-PKCS1-v1_5, many times faster than Rust in wasm; Rust for the rest.
@@ -68,14 +76,16 @@ struct VerifySignatureResult {
 }
 
 impl Signatures for HostSignatures {
-    fn verify(&self, algorithm: Algorithm, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+    fn verify(&self, algorithm: Algorithm, key: &KeyMaterial, message: &[u8], signature: &[u8]) -> bool {
         let hash_function = match algorithm {
             Algorithm::Rs256 => "sha256",
             Algorithm::Rs384 => "sha384",
             Algorithm::Rs512 => "sha512",
-            Algorithm::Es256 | Algorithm::Ps256 => return Software.verify(algorithm, key, message, signature),
+            Algorithm::Es256 | Algorithm::Hs256 | Algorithm::Ps256 => {
+                return Software.verify(algorithm, key, message, signature);
+            }
         };
-        let PublicKey::Rsa(der) = key else {
+        let KeyMaterial::Rsa(der) = key else {
             return false;
         };
         let arguments = VerifySignatureArguments {

@@ -40,7 +40,7 @@ impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
         let document =
             hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size).ok().flatten().unwrap_or_default();
-        let policy = match config::compile(&document) {
+        let policy = match config::compile_with(&document, &|name| std::env::var(name).ok()) {
             Ok(policy) => policy,
             Err(mistakes) => {
                 for mistake in mistakes {

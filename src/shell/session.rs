@@ -8,7 +8,7 @@ use proxy_wasm::types::Action;
 
 use super::effects;
 use super::gate::{Fate, Gate};
-use super::host::{request_header, request_text};
+use super::host::{self, request_header, request_text};
 use crate::judge::request::Request;
 use crate::policy::{Policy, Preflights};
 
@@ -18,6 +18,15 @@ pub(super) struct Session {
     /// None if the plugin has no usable configuration: then nothing passes.
     gate: Option<Rc<Gate>>,
     state: State,
+    caching: Caching,
+}
+
+/// Who may keep the answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caching {
+    AsUpstreamSays,
+    /// The client alone: its token was in the URL, by which caches find answers (RFC 6750 section 2.3).
+    Private,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,7 +37,7 @@ enum State {
 
 impl Session {
     pub(super) fn new(context: u32, gate: Option<Rc<Gate>>) -> Self {
-        Self { context, gate, state: State::Settled }
+        Self { context, gate, state: State::Settled, caching: Caching::AsUpstreamSays }
     }
 }
 
@@ -42,9 +51,15 @@ impl HttpContext for Session {
         };
         effects::strip(&gate.policy);
         // Every read is a call to the host: what nothing looks at is not read.
-        let Policy { rules, preflights, resource, .. } = &gate.policy;
+        let Policy { rules, preflights, resource, sources, .. } = &gate.policy;
         let text = |name, needed| if needed { request_text(name) } else { String::new() };
-        let path = text(":path", !rules.is_empty() || resource.is_some());
+        let reads_path = !rules.is_empty() || resource.is_some() || sources.read_queries();
+        let mut path = if reads_path { request_header(":path").unwrap_or_default() } else { Vec::new() };
+        let carried = effects::take(&gate.policy, &mut path);
+        if !carried.parameters.is_empty() {
+            self.caching = Caching::Private;
+        }
+        let path = host::text(path);
         let is_for_metadata = resource.as_ref().is_some_and(|resource| resource.document_at(&path).is_some());
         let look_for_preflights = *preflights == Preflights::Pass;
         let method = text(":method", rules.look_at_method() || look_for_preflights || is_for_metadata);
@@ -53,7 +68,7 @@ impl HttpContext for Session {
             method,
             authority: text(":authority", rules.look_at_host()),
             path,
-            authorization: request_header("authorization"),
+            carried,
         };
         match gate.receive(self.context, request) {
             Fate::Goes => Action::Continue,
@@ -63,6 +78,13 @@ impl HttpContext for Session {
                 Action::Pause
             }
         }
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        if self.caching == Caching::Private {
+            effects::keep_private();
+        }
+        Action::Continue
     }
 }
 

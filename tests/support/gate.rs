@@ -11,6 +11,7 @@ use entra_gate::keys::document::DocumentId;
 use entra_gate::keys::record::Fetched;
 use entra_gate::keys::store::KeyStore;
 use entra_gate::policy::Policy;
+use entra_gate::policy::sources::Carried;
 use entra_gate::revocation::Revocations;
 use mock_entra::{Directory, TokenRequest};
 use serde_json::Value;
@@ -34,8 +35,8 @@ impl Gate {
     }
 
     pub(crate) fn with(directory: Directory, configuration: &Value) -> Self {
-        let policy =
-            config::compile(configuration.to_string().as_bytes()).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+        let policy = config::compile_with(configuration.to_string().as_bytes(), &environment)
+            .unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
         let keys = policy.key_store();
         let mut gate = Self { keys, memory: Memory::default(), signatures: &Software, directory, policy, now: NOW };
         gate.fetch();
@@ -64,12 +65,25 @@ impl Gate {
     }
 
     pub(crate) fn judge(&self, path: &str, authorization: Option<&str>) -> Judgement {
+        let headers: Vec<(&str, &str)> = authorization.map(|value| ("authorization", value)).into_iter().collect();
+        self.judge_request(path, &headers)
+    }
+
+    /// A request with these headers; tokens in its query are taken off as the shell does.
+    pub(crate) fn judge_request(&self, target: &str, headers: &[(&str, &str)]) -> Judgement {
+        let value = |name: &String| {
+            let found = headers.iter().find(|(known, _)| known == name);
+            found.map(|(_, value)| value.as_bytes().to_vec())
+        };
+        let sources = &self.policy.sources;
+        let (path, parameters) =
+            sources.take_parameters(target.as_bytes()).unwrap_or_else(|| (target.as_bytes().to_vec(), Vec::new()));
         let request = Request {
             method: "GET".into(),
             authority: "api.example".into(),
-            path: path.into(),
+            path: String::from_utf8(path).unwrap(),
             preflight: false,
-            authorization: authorization.map(|value| value.as_bytes().to_vec()),
+            carried: Carried { headers: sources.headers().iter().map(value).collect(), parameters },
         };
         let entries = self.policy.revocation.as_ref().map(|revocation| revocation.entries.clone()).unwrap_or_default();
         let given = Given {
@@ -83,3 +97,20 @@ impl Gate {
         judge(&request, &given)
     }
 }
+
+/// The variables of the VM: private keys of the mock's fixtures, and a secret.
+pub(crate) fn environment(name: &str) -> Option<String> {
+    let key = |name: &str| {
+        let file = format!("{}/tests/mock-entra/keys/{name}.key.pem", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"))
+    };
+    match name {
+        name if name.starts_with("ENCRYPTION_KEY") => Some(key("encryption")),
+        "OTHER_KEY" => Some(key("large")),
+        "SECRET" => Some(SECRET.to_owned()),
+        _ => None,
+    }
+}
+
+/// 256 bits in base64url, worthless.
+pub(crate) const SECRET: &str = "d29ydGhsZXNzLXNlY3JldC1vZi0zMi1ieXRlcy1sb25n";

@@ -52,8 +52,8 @@ fn difference(vector: &Value) -> Option<String> {
     let Some(key) = keys.as_ref().ok().and_then(|keys| keys.with_kid("k").next()) else {
         return Some(format!("{name}: no usable key"));
     };
-    let host = HostSignatures.verify(algorithm, &key.public_key, &message, &signature);
-    let ours = Software.verify(algorithm, &key.public_key, &message, &signature);
+    let host = HostSignatures.verify(algorithm, &key.material, &message, &signature);
+    let ours = Software.verify(algorithm, &key.material, &message, &signature);
     let expected = vector["valid"].as_bool();
     (host != ours || Some(ours) != expected).then(|| format!("{name}: host {host}, ours {ours}, expected {expected:?}"))
 }

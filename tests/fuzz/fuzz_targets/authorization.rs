@@ -30,7 +30,7 @@ fuzz_target!(|authorization: &[u8]| {
         authority: String::new(),
         path: "/".to_owned(),
         preflight: false,
-        authorization: Some(authorization.to_vec()),
+        carried: Carried { headers: vec![Some(authorization.to_vec())], parameters: Vec::new() },
     };
     let judgement = judge(&request, &given);
     let refusal = match &judgement.verdict {

@@ -13,12 +13,12 @@ use ring::signature::{
     RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
 };
 use ring::{digest, hmac};
-use rsa::RsaPrivateKey;
 use rsa::pkcs1v15::SigningKey;
 use rsa::pkcs8::DecodePrivateKey as _;
 use rsa::sha2::Sha256;
 use rsa::signature::{SignatureEncoding as _, Signer as _};
 use rsa::traits::PublicKeyParts as _;
+use rsa::{BigUint, RsaPrivateKey, RsaPublicKey};
 use serde_json::{Map, Value, json};
 
 use crate::token::Algorithm;
@@ -78,6 +78,18 @@ impl Key {
         jwk
     }
 
+    /// The public key, if it is RSA.
+    pub(crate) fn rsa(&self) -> Option<RsaPublicKey> {
+        match &self.pair {
+            Pair::Ec(_) => None,
+            Pair::Rsa(pair) => {
+                let PublicKeyComponents::<Vec<u8>> { n, e } = pair.public().into();
+                RsaPublicKey::new(BigUint::from_bytes_be(&n), BigUint::from_bytes_be(&e)).ok()
+            }
+            Pair::WeakRsa(key) => Some(key.to_public_key()),
+        }
+    }
+
     /// The signature over `message`, or `None` where the key cannot make one with that algorithm.
     pub(crate) fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Option<Vec<u8>> {
         match (&self.pair, algorithm) {
@@ -131,7 +143,7 @@ static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     fixtures!(
         rsa: [
             "v1", "v2", "both", "msa", "app", "ciam", "us-gov", "china", "b2c-signin", "b2c-susi", "b2c-tfp", "oidc",
-            "oidc-pss", "next-1", "next-2", "next-3", "stranger", "weak", "large"
+            "oidc-pss", "next-1", "next-2", "next-3", "stranger", "encryption", "weak", "large"
         ],
         ec: ["ec", "ec-stranger"]
     )

@@ -7,6 +7,7 @@ mod authority;
 mod control;
 mod directory;
 mod documents;
+mod encryption;
 mod faults;
 mod keyring;
 mod merge;
@@ -22,6 +23,7 @@ mod upstream;
 
 pub use authority::{Cloud, Kind, Version};
 pub use directory::Directory;
+pub use encryption::{ContentEncryption, Encryption, KeyManagement};
 pub use faults::{Fault, FaultRule, Faults};
 pub use publication::{AddedKey, KeyChange, NothingLeft};
 pub use refusal::Refusal;

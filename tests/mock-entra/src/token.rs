@@ -6,7 +6,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::digest;
+use ring::{digest, hmac};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::authority::{
     Authority, CONTOSO, CONTOSO_B2C, CONTOSO_CUSTOMERS, Cloud, Kind, Policy, Tenancy, Version, tenant_named,
 };
+use crate::encryption::Encryption;
 use crate::keyring::Key;
 use crate::merge::merge;
 use crate::publication::Publication;
@@ -30,7 +31,7 @@ const USER_PRINCIPAL_NAME: &str = "abe@contoso.example";
 pub enum Algorithm {
     /// ECDSA with P-256.
     Es256,
-    /// HMAC keyed with the public key, the confusion of RFC 8725 section 2.1.
+    /// HMAC keyed with the `secret`, or with the public key: the confusion of RFC 8725 section 2.1.
     Hs256,
     /// Unsigned.
     #[serde(rename = "none")]
@@ -113,6 +114,10 @@ pub struct TokenRequest {
     pub raw_payload: Option<String>,
     /// By default the signature is right.
     pub signature: Option<SignatureFault>,
+    /// What HS256 is keyed with, base64url; by default the public key.
+    pub secret: Option<String>,
+    /// By default the token is not encrypted.
+    pub encrypt: Option<Encryption>,
 }
 
 /// Tells a member that is `null` from one that is absent.
@@ -136,6 +141,10 @@ pub struct Minted {
 pub enum MintError {
     /// The key cannot sign with that algorithm.
     AlgorithmNotForKey(&'static str, &'static str),
+    /// The key is not an RSA key.
+    NotForEncryption(String),
+    /// The secret is not base64url.
+    Secret,
     /// No fixture has that name.
     UnknownKey(String),
     /// B2C has no such policy here.
@@ -150,6 +159,8 @@ impl fmt::Display for MintError {
             Self::AlgorithmNotForKey(algorithm, key) => {
                 write!(formatter, "key {key:?} cannot sign with {algorithm}")
             }
+            Self::NotForEncryption(name) => write!(formatter, "key {name:?} cannot encrypt"),
+            Self::Secret => write!(formatter, "the secret is not base64url"),
             Self::UnknownKey(name) => write!(formatter, "no fixture key is named {name:?}"),
             Self::UnknownPolicy(name) => write!(formatter, "no B2C policy is named {name:?}"),
             Self::UnknownTenant(name) => {
@@ -175,10 +186,16 @@ pub(crate) fn mint(publication: &Publication, request: &TokenRequest, now: i64) 
     let header_text = request.raw_header.clone().unwrap_or_else(|| header.to_string());
     let payload_text = request.raw_payload.clone().unwrap_or_else(|| claims.to_string());
     let signing_input = format!("{}.{}", URL_SAFE_NO_PAD.encode(&header_text), URL_SAFE_NO_PAD.encode(&payload_text));
-    let mut signature = key
-        .sign(algorithm, signing_input.as_bytes())
-        .ok_or(MintError::AlgorithmNotForKey(algorithm.name(), key.name))?;
-    let access_token = match request.signature {
+    let mut signature = match (&request.secret, algorithm) {
+        (Some(secret), Algorithm::Hs256) => {
+            let secret = URL_SAFE_NO_PAD.decode(secret).map_err(|_| MintError::Secret)?;
+            hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret), signing_input.as_bytes()).as_ref().to_vec()
+        }
+        _ => key
+            .sign(algorithm, signing_input.as_bytes())
+            .ok_or(MintError::AlgorithmNotForKey(algorithm.name(), key.name))?,
+    };
+    let signed = match request.signature {
         None => format!("{signing_input}.{}", URL_SAFE_NO_PAD.encode(signature)),
         Some(SignatureFault::Corrupt) => {
             if let Some(byte) = signature.first_mut() {
@@ -188,6 +205,10 @@ pub(crate) fn mint(publication: &Publication, request: &TokenRequest, now: i64) 
         }
         Some(SignatureFault::Empty) => format!("{signing_input}."),
         Some(SignatureFault::Strip) => signing_input,
+    };
+    let access_token = match &request.encrypt {
+        Some(encryption) => encryption.encrypt(&signed)?,
+        None => signed,
     };
     Ok(Minted { access_token, header: as_signed(header_text), claims: as_signed(payload_text) })
 }
