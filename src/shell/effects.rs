@@ -3,7 +3,7 @@
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{LogLevel, MapType};
 
-use super::host::{self, request_header_values};
+use super::host;
 use super::meters::Meters;
 use crate::answer::{Answer, answer};
 use crate::judge::refusal::Refusal;
@@ -32,9 +32,13 @@ pub(super) fn take(policy: &Policy, path: &mut Vec<u8>) -> Carried {
     Carried { headers, parameters }
 }
 
-/// Envoy joins repeated `authorization` headers by itself.
 fn credential_header(name: &str) -> Option<Vec<u8>> {
-    if name == "authorization" { host::request_header(name) } else { request_header_values(name) }
+    match name {
+        // Envoy has joined repeated ones already.
+        "authorization" => host::request_header(name),
+        "cookie" => host::request_cookies(),
+        _ => host::request_header_values(name),
+    }
 }
 
 /// Takes credentials off the headers; those in the query are gone already.
@@ -48,7 +52,7 @@ fn take_off(policy: &Policy) {
         }
     }
     if policy.sources.all().any(|source| matches!(source, Source::Cookie(_)))
-        && let Some(header) = request_header_values("cookie")
+        && let Some(header) = host::request_cookies()
     {
         let left = policy.sources.without_cookies(&header);
         let _ = match left {

@@ -42,6 +42,19 @@ pub(super) fn request_header_values(name: &str) -> Option<Vec<u8>> {
     hostcalls::get_property(vec!["request", "headers", name]).ok().flatten()
 }
 
+/// All lines of `cookie` as one (RFC 9113 section 8.2.3).
+pub(super) fn request_cookies() -> Option<Vec<u8>> {
+    let joined = request_header_values("cookie")?;
+    if !joined.contains(&b',') {
+        return Some(joined);
+    }
+    // The comma may stand in a cookie, or between two lines.
+    let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).ok()?;
+    let lines: Vec<Vec<u8>> =
+        headers.into_iter().filter(|(name, _)| name == "cookie").map(|(_, value)| value).collect();
+    Some(lines.join(b"; ".as_slice()))
+}
+
 /// A request header as text; what is not UTF-8 is replaced, and thereby matches no rule by accident.
 pub(super) fn request_text(name: &str) -> String {
     request_header(name).map_or_else(String::new, text)
