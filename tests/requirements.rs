@@ -16,13 +16,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra_gate::answer::{Answer, answer};
 use entra_gate::jose::algorithm::Algorithm;
-use entra_gate::jose::jwk::PublicKey;
+use entra_gate::jose::jwk::KeyMaterial;
 use entra_gate::jose::signature::Signatures;
 use entra_gate::judge::memory::Memory;
 use entra_gate::judge::refusal::Refusal;
 use entra_gate::judge::request::Request;
 use entra_gate::judge::verdict::{Judgement, Recall, Verdict};
 use entra_gate::judge::{Given, judge};
+use entra_gate::policy::sources::Carried;
 use entra_gate::revocation::Revocations;
 use gate::{Gate, NOW};
 use serde_json::{Map, Value, json};
@@ -38,7 +39,7 @@ const PUBLIC: &str = "bbbbbbbb-0000-4000-8000-000000000002";
 struct Trusting;
 
 impl Signatures for Trusting {
-    fn verify(&self, _: Algorithm, _: &PublicKey, _: &[u8], _: &[u8]) -> bool {
+    fn verify(&self, _: Algorithm, _: &KeyMaterial, _: &[u8], _: &[u8]) -> bool {
         true
     }
 }
@@ -81,8 +82,7 @@ impl Bench {
             authority: "api.example".into(),
             path: path.into(),
             preflight: false,
-            authorization: Some(format!("Bearer {token}").into_bytes()),
-            preflight: false,
+            carried: Carried { headers: vec![Some(format!("Bearer {token}").into_bytes())], parameters: Vec::new() },
         };
         let given = Given {
             policy: &self.gate.policy,

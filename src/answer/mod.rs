@@ -201,7 +201,8 @@ mod tests {
         let url = "https://api.example/.well-known/oauth-protected-resource";
         let responses = Responses { resource_metadata: Some(url.into()), ..responses(Detail::None) };
         let challenge = |refusal: &Refusal| header(&answer(refusal, &responses), "www-authenticate").unwrap();
-        assert_eq!(challenge(&Refusal::TokenMissing), format!("Bearer realm=\"orders\", resource_metadata=\"{url}\""));
+        let missing = Refusal::TokenMissing { usage: "as a parcel".into() };
+        assert_eq!(challenge(&missing), format!("Bearer realm=\"orders\", resource_metadata=\"{url}\""));
         let malformed = Refusal::RequestMalformed(RequestFault::EmptyCredential);
         for refusal in [malformed, wrong_issuer(), step_up(None), step_up(Some("c1"))] {
             assert!(challenge(&refusal).contains(&format!(", resource_metadata=\"{url}\", error=")), "{refusal:?}");

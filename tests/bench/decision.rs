@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use divan::Bencher;
 use entra_gate::jose::algorithm::Algorithm;
-use entra_gate::jose::jwk::PublicKey;
+use entra_gate::jose::jwk::KeyMaterial;
 use entra_gate::jose::signature::Signatures;
 use entra_gate::judge::verdict::{Recall, Verdict};
 use gate::Gate;
@@ -31,7 +31,7 @@ fn main() {
 struct Credulous;
 
 impl Signatures for Credulous {
-    fn verify(&self, _: Algorithm, _: &PublicKey, _: &[u8], _: &[u8]) -> bool {
+    fn verify(&self, _: Algorithm, _: &KeyMaterial, _: &[u8], _: &[u8]) -> bool {
         true
     }
 }
