@@ -5,7 +5,7 @@ use super::node::{Members, Node};
 use crate::policy::claim::Needs;
 use crate::policy::permission::{RequiredPermissions, Scopes, TokenKind};
 use crate::policy::provider::{Kind, Provider};
-use crate::policy::rules::Requirement;
+use crate::policy::requirement::Requirement;
 
 pub(super) const MEMBERS: [&str; 10] = [
     "app_roles",
@@ -205,7 +205,8 @@ mod tests {
     use crate::policy::Policy;
     use crate::policy::claim::{Condition, Needs, Scalar};
     use crate::policy::permission::{RequiredPermissions, TokenKind};
-    use crate::policy::rules::{Requirement, Selection};
+    use crate::policy::requirement::Requirement;
+    use crate::policy::rules::Selection;
 
     const TENANT: &str = "8d7f1c2a-5b3e-4f60-9a71-2c4d6e8f0a1b";
 

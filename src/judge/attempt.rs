@@ -20,7 +20,7 @@ use crate::jose::json::Object;
 use crate::jose::jwk::Key;
 use crate::policy::forward::{State, header_value};
 use crate::policy::provider::{Authority, Kind, PersonalAccounts, Place, Provider, Tenants};
-use crate::policy::rules::Requirement;
+use crate::policy::requirement::Requirement;
 use crate::revocation::Subject;
 
 /// Why a judgement stops.

@@ -18,7 +18,7 @@ use crate::jose::json::Object;
 use crate::jose::jwk::Key;
 use crate::keys::store::{Edition, Held};
 use crate::policy::provider::{Authority, Place, Provider, Stated};
-use crate::policy::rules::Requirement;
+use crate::policy::requirement::Requirement;
 use crate::revocation::{Rule, Subject};
 
 /// The verified facts of a token. Made by an attempt whose signature was good, and by nothing else.

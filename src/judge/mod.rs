@@ -36,7 +36,8 @@ use crate::jose::signature::Signatures;
 use crate::keys::freshness::Millis;
 use crate::keys::store::KeyStore;
 use crate::policy::provider::{Place, Provider};
-use crate::policy::rules::{Requirement, Selection, WithoutToken};
+use crate::policy::requirement::Requirement;
+use crate::policy::rules::{Selection, WithoutToken};
 use crate::policy::{Policy, Preflights};
 use crate::revocation::Revocations;
 

@@ -9,7 +9,7 @@ use super::{claims, excerpt};
 use crate::jose::json::Object;
 use crate::policy::claim::{Condition, Needs, RequiredClaim, Unmet};
 use crate::policy::provider::Provider;
-use crate::policy::rules::Requirement;
+use crate::policy::requirement::Requirement;
 
 /// A required claim that is not as required.
 #[derive(Clone, Debug, PartialEq, Eq)]

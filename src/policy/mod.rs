@@ -6,6 +6,7 @@ mod index;
 pub mod path;
 pub mod permission;
 pub mod provider;
+pub mod requirement;
 pub mod resource;
 pub mod rules;
 pub mod sources;

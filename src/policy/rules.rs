@@ -4,10 +4,9 @@ use std::borrow::Cow;
 
 use regex_lite::{Regex, RegexBuilder};
 
-use super::claim::RequiredClaim;
 use super::index::Index;
 use super::path::readings;
-use super::permission::RequiredPermissions;
+use super::requirement::{Asked, Requirement};
 
 /// The rules in order.
 #[derive(Default)]
@@ -39,32 +38,6 @@ pub enum Demand {
     Optional,
     /// A good token.
     Token(Requirement),
-}
-
-/// What a rule asks of a token.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Requirement {
-    /// The providers by index that may have issued it; none: any.
-    pub providers: Option<Vec<usize>>,
-    /// The `aud` values that count, of those that the provider accepts; none: all of them.
-    pub audiences: Option<Vec<String>>,
-    /// The clients that count, of those that the provider accepts; none: all of them.
-    pub client_applications: Option<Vec<String>>,
-    /// What claims must hold, beside what the provider asks.
-    pub claims: Vec<RequiredClaim>,
-    /// The permissions that are asked for; none: none.
-    pub permissions: Option<RequiredPermissions>,
-    /// The authentication context that the user must have satisfied (`acrs`); none: any sign-in will do.
-    pub auth_context: Option<String>,
-}
-
-/// What of a token the rules look at: all that must be kept of it to judge it again under any of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
-    /// The names of claims, each once.
-    pub claims: Vec<String>,
-    /// Whether permissions matter.
-    pub permissions: bool,
 }
 
 /// Which requests a rule is for. Absent members match everything.
@@ -126,35 +99,6 @@ pub enum WithoutToken {
 enum LetterCase {
     Kept,
     Ignored,
-}
-
-impl Requirement {
-    /// A token from any provider, and nothing more.
-    pub const ANY: Self = Self {
-        providers: None,
-        audiences: None,
-        client_applications: None,
-        claims: Vec::new(),
-        permissions: None,
-        auth_context: None,
-    };
-}
-
-impl Asked {
-    fn by(rules: &[Rule]) -> Self {
-        let mut asked = Self::default();
-        for rule in rules {
-            let Demand::Token(requirement) = &rule.demand else { continue };
-            asked.permissions |= requirement.permissions.is_some();
-            let audience = requirement.audiences.as_ref().map(|_| "aud");
-            for name in requirement.claims.iter().flat_map(|claim| claim.claim.claims()).chain(audience) {
-                if !asked.claims.iter().any(|known| known == name) {
-                    asked.claims.push(name.to_owned());
-                }
-            }
-        }
-        asked
-    }
 }
 
 impl PathMatcher {
@@ -258,9 +202,13 @@ impl Rules {
         for (at, rule) in rules.iter().enumerate() {
             index.add(at, rule.matcher.path.as_ref().and_then(PathMatcher::beginning));
         }
+        let asked = Asked::by(rules.iter().filter_map(|rule| match &rule.demand {
+            Demand::Token(requirement) => Some(requirement),
+            Demand::Anonymous | Demand::Optional => None,
+        }));
         let look_at_method = rules.iter().any(|rule| rule.matcher.methods.is_some());
         let look_at_host = rules.iter().any(|rule| rule.matcher.hosts.is_some());
-        Self { asked: Asked::by(&rules), rules, index, has_upper_case, look_at_method, look_at_host }
+        Self { asked, rules, index, has_upper_case, look_at_method, look_at_host }
     }
 
     /// What of a token the rules look at.

@@ -1,7 +1,8 @@
 //! Whatever a client sends as path: what is closed stays closed, however it is spelled.
 #![no_main]
 
-use entra_gate::policy::rules::{Demand, Matcher, PathMatcher, Requirement, Rule, Rules, Selection};
+use entra_gate::policy::requirement::Requirement;
+use entra_gate::policy::rules::{Demand, Matcher, PathMatcher, Rule, Rules, Selection};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|target: &str| {
