@@ -85,15 +85,6 @@ pub(super) fn allow(grant: &Grant, policy: &Policy, meters: &Meters) {
     }
 }
 
-/// Forbids shared caches to keep a good answer that passes now; ours are kept by nobody anyway.
-pub(super) fn keep_private() {
-    let status = hostcalls::get_map_value_bytes(MapType::HttpResponseHeaders, ":status").ok().flatten();
-    if !status.is_some_and(|status| status.starts_with(b"2")) {
-        return;
-    }
-    let _ = hostcalls::add_map_value_bytes(MapType::HttpResponseHeaders, "cache-control", b"private");
-}
-
 /// Answers the request of the effective context. The caller must not let it go on.
 pub(super) fn refuse(refusal: &Refusal, seen: &Seen, policy: &Policy, meters: &Meters) {
     let reason = refusal.reason();

@@ -18,15 +18,6 @@ pub(super) struct Session {
     /// None if the plugin has no usable configuration: then nothing passes.
     gate: Option<Rc<Gate>>,
     state: State,
-    caching: Caching,
-}
-
-/// Who may keep the answer.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Caching {
-    AsUpstreamSays,
-    /// The client alone: its token was in the URL, by which caches find answers (RFC 6750 section 2.3).
-    Private,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,7 +28,7 @@ enum State {
 
 impl Session {
     pub(super) fn new(context: u32, gate: Option<Rc<Gate>>) -> Self {
-        Self { context, gate, state: State::Settled, caching: Caching::AsUpstreamSays }
+        Self { context, gate, state: State::Settled }
     }
 }
 
@@ -56,9 +47,6 @@ impl HttpContext for Session {
         let reads_path = !rules.is_empty() || resource.is_some() || sources.read_queries();
         let mut path = if reads_path { request_header(":path").unwrap_or_default() } else { Vec::new() };
         let carried = effects::take(&gate.policy, &mut path);
-        if !carried.parameters.is_empty() {
-            self.caching = Caching::Private;
-        }
         let path = host::text(path);
         let is_for_metadata = resource.as_ref().is_some_and(|resource| resource.document_at(&path).is_some());
         let look_for_preflights = *preflights == Preflights::Pass;
@@ -78,13 +66,6 @@ impl HttpContext for Session {
                 Action::Pause
             }
         }
-    }
-
-    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        if self.caching == Caching::Private {
-            effects::keep_private();
-        }
-        Action::Continue
     }
 }
 

@@ -13,6 +13,8 @@ use tokio::time::{Duration, Instant, sleep};
 use crate::http::{Answer, Origin, Request};
 use crate::patience::{DEADLINE, until};
 
+/// Longer than the filter takes to tell what it counted, on a busy machine too.
+const TELLING: Duration = Duration::from_secs(1);
 const VERSIONS: &str = include_str!("../../../envoy/setup/versions");
 
 /// The top of the repository.
@@ -248,8 +250,10 @@ impl Envoy {
         .await
     }
 
-    /// The filter's metrics, without their common prefix.
+    /// The filter's metrics, without their common prefix. What requests counted is told by the next tick, half a second
+    /// later at most.
     pub async fn stats(&self) -> BTreeMap<String, u64> {
+        sleep(TELLING).await;
         let all = self.envoy_stats("entra_gate").await;
         let own = all
             .into_iter()

@@ -53,7 +53,7 @@ fn full_of_mistakes() -> Value {
                 "audience": [ORDERS],
                 "upstream": {"cluster": "entra", "timeout": "5 parsecs"},
                 "cloud": "publik",
-                "algorithms": ["HS256"],
+                "algorithms": ["HS512"],
                 "clock_skew": 60,
             },
         },

@@ -26,7 +26,6 @@ fn main() -> ExitCode {
         a_refused_token_in_the_query_is_told_to_nobody,
         open_paths_lose_the_token_in_the_query_too,
         other_spellings_of_the_parameter_reach_nobody,
-        answers_to_tokens_in_the_query_are_private,
         cookies_beside_the_token_stay,
         what_else_is_in_the_query_stays_as_it_is,
         encrypted_tokens_are_opened,
@@ -239,15 +238,6 @@ async fn other_spellings_of_the_parameter_reach_nobody(world: &World) {
     let answer = world.send(Request::get(format!("/spelled?acc%65ss_token={token}"))).await;
     assert_eq!(Echo::of(&answer).path(), "/spelled");
     world.assert_untold(&token).await;
-}
-
-/// RFC 6750 section 2.3.
-async fn answers_to_tokens_in_the_query_are_private(world: &World) {
-    let token = world.mint(json!({})).await;
-    let in_query = || Request::get(format!("/orders?access_token={token}"));
-    assert_eq!(world.send(in_query()).await.header("cache-control"), Some("private"));
-    assert_eq!(world.send(in_query().header("x-echo-status", "404")).await.header("cache-control"), None);
-    assert_eq!(world.send(Request::get("/orders").bearer(&token)).await.header("cache-control"), None);
 }
 
 async fn cookies_beside_the_token_stay(world: &World) {
