@@ -67,6 +67,7 @@ fn documents_name_only_files_that_exist() {
         "docs/design.md",
         "docs/migration.md",
         "docs/operations.md",
+        "docs/performance.md",
     ] {
         let text = document(name);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

@@ -25,7 +25,7 @@ use crate::revocation::Subject;
 
 /// Why a judgement stops.
 pub(super) enum Halt {
-    Lack(Lack),
+    Lack(Box<Lack>),
     Refuse(Refusal),
 }
 
@@ -234,7 +234,7 @@ impl Attempt<'_> {
         let address = || fetched.map_or_else(|| "the inline jwks".to_owned(), |document| document.metadata.to_string());
         let Some(held) = self.given.keys.get(document, self.given.now) else {
             let otherwise = Refusal::KeysUnavailable { document: address(), retry_after: 1 };
-            return Err(Halt::Lack(Lack { document, want: Want::Any, otherwise }));
+            return Err(Halt::Lack(Box::new(Lack { document, want: Want::Any, otherwise })));
         };
         let binding = Binding { iss: self.iss, tid: self.tid, authority: self.authority, provider: self.provider };
         binding.check_stated_issuer(held)?;
@@ -243,7 +243,7 @@ impl Attempt<'_> {
             let kid = kid.ok_or_else(without_kid)?;
             let age = held.age(self.given.now).map(|age| age.as_secs());
             let otherwise = Refusal::KeyUnknown { kid: excerpt(kid), document: address(), keys: held.keys.len(), age };
-            return Err(Halt::Lack(Lack { document, want: Want::Kid, otherwise }));
+            return Err(Halt::Lack(Box::new(Lack { document, want: Want::Kid, otherwise })));
         }
         for key in &keys {
             binding.check_key(key, self.algorithm, held)?;

@@ -69,7 +69,7 @@ pub fn judge(request: &Request, given: &Given<'_>) -> Judgement {
     let (mut seen, mut recall) = (Seen::default(), Recall::None);
     let verdict = match decide(request, given, &mut seen, &mut recall) {
         Ok(facts) => Verdict::Allow(Grant { facts }),
-        Err(Halt::Lack(lack)) => Verdict::Lack(lack),
+        Err(Halt::Lack(lack)) => Verdict::Lack(*lack),
         Err(Halt::Refuse(refusal)) => Verdict::Refuse(refusal),
     };
     Judgement { verdict, seen, recall }

@@ -9,10 +9,18 @@ use crate::race::Runner;
 use crate::statistics::Spread;
 
 /// Ratios of CPU time for a request: key, what it is, whose, against whose, at most.
-const RATIOS: [(&str, &str, &str, &str, f64); 6] = [
+const RATIOS: [(&str, &str, &str, &str, f64); 8] = [
     ("hot_to_jwt_authn", "hot, against `jwt_authn`'s default", "hot", "jwt_authn", 0.55),
     ("hot_to_cached", "hot, against `jwt_authn` with its cache", "hot", "jwt_authn_cached", 1.20),
     ("hot_to_empty", "hot, against an empty wasm filter", "hot", "empty", 1.08),
+    (
+        "bare_to_cached",
+        "hot without filter state, against `jwt_authn` with its cache",
+        "bare",
+        "jwt_authn_cached",
+        1.20,
+    ),
+    ("bare_to_empty", "hot without filter state, against an empty wasm filter", "bare", "empty", 1.08),
     ("new_to_jwt_authn", "new token each time, against `jwt_authn`'s default", "new", "jwt_authn_new", 0.90),
     (
         "forged_to_jwt_authn",
@@ -75,6 +83,11 @@ impl Figure {
             Unit::Kb => format!("{value:.0} KB"),
         }
     }
+}
+
+/// Whether a figure is about this variant.
+pub fn is_about(variant: &str) -> bool {
+    RATIOS.into_iter().any(|(_, _, this, that, _)| variant == this || variant == that)
 }
 
 /// Those between variants that were all measured.

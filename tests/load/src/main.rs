@@ -40,7 +40,7 @@ mod wrk;
 /// Loads a real Envoy and tells what a request costs.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Under five minutes: fewer rounds, the ends of what is promised not to grow, nothing written.
+    /// Under five minutes: what figures are about, in fewer rounds; nothing is written.
     #[arg(long)]
     quick: bool,
     /// Where signed tokens are kept between runs.
@@ -108,7 +108,7 @@ async fn bench(arguments: Arguments, core: Option<&str>) -> Result<()> {
         growth.extend(run.grow("more growth", growth::others(), &mut figures).await?);
     }
     let memory = if run.chosen("memory") {
-        let memory = memory::measure(&run.ground, &mut run.pools, if quick { 3 } else { 7 }).await?;
+        let memory = memory::measure(&run.ground, &mut run.pools, if quick { 2 } else { 7 }).await?;
         figures.extend(figures::of_memory(&memory));
         Some(memory)
     } else {
@@ -157,7 +157,9 @@ impl Run {
     }
 
     async fn compare(&mut self) -> Result<(Vec<VariantRecord>, Vec<Figure>)> {
-        let variants: Vec<_> = variants::all().into_iter().filter(|variant| self.chosen(variant.key)).collect();
+        let measured =
+            |key: &str| self.chosen(key) && (!self.arguments.quick || key == "none" || figures::is_about(key));
+        let variants: Vec<_> = variants::all().into_iter().filter(|variant| measured(variant.key)).collect();
         let setups: Vec<_> = variants.iter().map(|variant| (variant.key.to_owned(), variant.setup.clone())).collect();
         let runners = self.race("comparison", &setups, self.length).await?;
         let by_key: BTreeMap<&str, &Runner> = variants.iter().map(|variant| variant.key).zip(&runners).collect();

@@ -47,8 +47,6 @@ pub struct Subject {
     pace: f64,
     /// Repeated tokens that were sent.
     again: usize,
-    /// CPU time of the Envoys that this one replaced.
-    before: Duration,
 }
 
 /// What one round found.
@@ -76,7 +74,7 @@ impl Subject {
     pub async fn cold(ground: &Ground, setup: &Setup, pool: &Pool) -> Result<Self> {
         let envoy = spawn(ground, setup).await?;
         let setup = setup.clone();
-        let subject = Self { setup, envoy, pool: pool.clone(), fresh: 0, pace: 0.0, again: 0, before: Duration::ZERO };
+        let subject = Self { setup, envoy, pool: pool.clone(), fresh: 0, pace: 0.0, again: 0 };
         subject.become_ready().await?;
         Ok(subject)
     }
@@ -86,10 +84,10 @@ impl Subject {
         self.renew_if_used_up(ground, seconds).await?;
         let counted_before = self.settled_counters().await?;
         self.come_to_rest()?;
-        let cpu_before = self.cpu_of_this()?;
+        let cpu_before = self.cpu()?;
         let outcome = self.load(seconds)?;
         self.come_to_rest()?;
-        let cpu = self.cpu_of_this()? - cpu_before;
+        let cpu = self.cpu()? - cpu_before;
         let counted = difference(&self.settled_counters().await?, &counted_before);
         let requests = self.check(&counted, &outcome)?;
         let wall = Duration::from_micros(outcome.duration_us).as_secs_f64();
@@ -115,9 +113,10 @@ impl Subject {
         self.come_to_rest()
     }
 
-    /// CPU time since its start.
+    /// CPU time of all threads of this Envoy, user's and system's, to the nanosecond.
     pub fn cpu(&self) -> Result<Duration> {
-        Ok(self.before + self.cpu_of_this()?)
+        let clock: ClockId = clock_getcpuclockid(Pid::from_raw(i32::try_from(self.envoy.process_id())?))?;
+        Ok(clock.now()?.into())
     }
 
     /// Envoy's process.
@@ -195,7 +194,6 @@ impl Subject {
         if self.fresh as f64 + needed < (self.pool.count - self.setup.repeated()) as f64 {
             return Ok(());
         }
-        self.before += self.cpu_of_this()?;
         self.envoy = spawn(ground, &self.setup).await?;
         self.fresh = 0;
         self.become_ready().await?;
@@ -254,21 +252,15 @@ impl Subject {
 
     /// Waits until what is still under way is done.
     fn come_to_rest(&self) -> Result<()> {
-        let mut last = self.cpu_of_this()?;
+        let mut last = self.cpu()?;
         loop {
             sleep(REST);
-            let now = self.cpu_of_this()?;
+            let now = self.cpu()?;
             if now - last < AT_REST {
                 return Ok(());
             }
             last = now;
         }
-    }
-
-    /// CPU time of all threads of this Envoy, user's and system's, to the nanosecond.
-    fn cpu_of_this(&self) -> Result<Duration> {
-        let clock: ClockId = clock_getcpuclockid(Pid::from_raw(i32::try_from(self.envoy.process_id())?))?;
-        Ok(clock.now()?.into())
     }
 }
 

@@ -18,6 +18,9 @@ pub struct Variant {
 /// All of them, in the order of the table.
 pub fn all() -> Vec<Variant> {
     let gate = || Filter::Gate(workforce(&json!({})));
+    let mut untold = workforce(&json!({}));
+    untold["forward"] = json!({"filter_state": "none"});
+    let bare = Filter::Gate(untold);
     let native = Filter::JwtAuthn { cache: false };
     let repeated = Stream::Repeated(REPEATED);
     let variant = |key, title, filter, stream| Variant { key, title, setup: Setup::new(filter, stream) };
@@ -29,6 +32,7 @@ pub fn all() -> Vec<Variant> {
         variant("empty", "wasm filter that does nothing", Filter::Empty, repeated),
         variant("jwt_authn_cached", "`jwt_authn` with `jwt_cache_config`", Filter::JwtAuthn { cache: true }, repeated),
         variant("hot", "entra-gate, remembered tokens", gate(), repeated),
+        variant("bare", "entra-gate, remembered tokens, `filter_state: none`", bare, repeated),
         variant("hot_rules", "entra-gate, remembered tokens, four rules", Filter::Gate(some_rules()), repeated),
         variant("mixed", "entra-gate, 90 % remembered, 10 % new", gate(), Stream::OneNewIn(10)),
         variant("jwt_authn", "`jwt_authn`, its default, repeated tokens", native.clone(), repeated),
