@@ -30,7 +30,7 @@ pub struct Rule {
 
 /// What a rule asks of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "one for each rule, made once and never moved again")]
+#[allow(clippy::large_enum_variant, reason = "one for each rule, made once and never moved again")]
 pub enum Demand {
     /// Nothing: the token, if any, is not looked at.
     Anonymous,
