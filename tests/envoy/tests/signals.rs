@@ -138,7 +138,7 @@ async fn the_access_log_names_who_passed(world: &World) {
     assert_eq!(
         entry,
         json!({
-            "method": "GET", "path": "/who-passed", "status": 200, "reason": null, "provider": "workforce",
+            "method": "GET", "path": "/who-passed", "status": 200, "reason": null, "payload": null, "provider": "workforce",
             "tenant": CONTOSO, "subject": claims["oid"], "client": DAEMON, "token_id": claims["uti"],
         })
     );

@@ -150,9 +150,9 @@ mod tests {
 
     #[test]
     fn only_what_stands_between_the_markers_is_replaced() {
-        let text = replaced(TEXT, "run", "new").unwrap();
+        let text = replaced(TEXT, "run", "new\n").unwrap();
         assert_eq!(text, TEXT.replace("old", "new"));
-        assert_eq!(replaced(&text, "run", "new").unwrap(), text);
+        assert_eq!(replaced(&text, "run", "new\n").unwrap(), text);
     }
 
     #[test]
