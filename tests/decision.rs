@@ -510,7 +510,11 @@ fn a_remembered_token_is_still_revoked() {
     let configuration = json!({"providers": {"p": provider(json!({}))}, "revocation": {"entries": [entry]}});
     let (mut gate, authorization) = remembering(&configuration);
     let tenant = Subject::Tenant { tenant: CONTOSO.into() };
-    gate.policy.revocation.as_mut().unwrap().entries.push(Entry { subject: tenant, rule: Rule::Blocked });
+    gate.policy.revocation.as_mut().unwrap().entries.push(Entry {
+        subject: tenant,
+        rule: Rule::blocked(0),
+        expires: None,
+    });
     assert_eq!(told(&gate.judge("/", Some(&authorization))), (Recall::Hit, "token_revoked"));
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::node::{Members, Node};
 use crate::policy::RevocationPolicy;
+use crate::revocation::rule::Time;
 use crate::revocation::{Entry, Rule, Subject};
 
 pub(super) const MEMBERS: [&str; 3] = ["entries", "issued_at_backdate", "require_token_id"];
@@ -28,12 +29,16 @@ pub(super) fn compile(node: &Node<'_>) -> Option<RevocationPolicy> {
 fn entry(node: &Node<'_>) -> Option<Entry> {
     let members = node.object(&ENTRY_MEMBERS, &["expires", "unblocked_at"])?;
     let rule = match (members.get("blocked"), members.get("not_before")) {
-        (Some(blocked), None) if blocked.flag()? => Some(Rule::Blocked),
+        (Some(blocked), None) if blocked.flag()? => Some(Rule::blocked(0)),
         (Some(blocked), None) => blocked.mistake("true (leave the entry out to lift it)"),
-        (None, Some(time)) => time.integer(1..=u64::from(u32::MAX)).map(Rule::NotBefore),
+        (None, Some(time)) => unix_seconds(&time).map(Rule::not_before),
         (Some(_), Some(_)) | (None, None) => node.mistake_of("no single rule", "`blocked: true` or `not_before`"),
     };
-    Some(Entry { subject: subject(&members)?, rule: rule? })
+    Some(Entry { subject: subject(&members)?, rule: rule?, expires: None })
+}
+
+fn unix_seconds(node: &Node<'_>) -> Option<Time> {
+    node.integer(1..=u64::from(Time::MAX)).and_then(|time| Time::try_from(time).ok())
 }
 
 fn subject(members: &Members<'_>) -> Option<Subject> {
