@@ -12,8 +12,8 @@ use super::document::MAX_RECORDS;
 use crate::jose::json::Object;
 use crate::revocation::entry::Entry;
 use crate::revocation::fingerprint::HashKey;
+use crate::revocation::known::Known;
 use crate::revocation::packed::{RECORD_BYTES, Record};
-use crate::revocation::rule::{Rule, Time};
 
 /// Most records in a page: 256 KiB, whose digest is computed in wasm within some milliseconds.
 pub const MAX_PAGE_RECORDS: usize = 16_384;
@@ -195,12 +195,10 @@ pub fn pack(entries: impl IntoIterator<Item = Entry>, key: HashKey, page_records
     let (mut records, mut rest) = (Vec::with_capacity(all.len()), Vec::new());
     for same in all.chunk_by(|one, other| one.0 == other.0) {
         let Some((fingerprint, first)) = same.first() else { continue };
-        let rule = same.iter().fold(Rule::default(), |rule, (_, entry)| rule.merge(entry.rule));
-        // Never is later than any time.
-        let expires: Option<Time> = same.iter().map(|(_, entry)| entry.expires).reduce(later).flatten();
-        match Record::of(*fingerprint, rule, expires) {
+        let known = same.iter().map(|(_, entry)| Known::from(entry)).fold(Known::from(first), Known::merge);
+        match known.record(*fingerprint) {
             Some(record) => records.push(record),
-            None => rest.push(Entry { subject: first.subject.clone(), rule, expires }),
+            None => rest.push(Entry { subject: first.subject.clone(), rule: known.rule, expires: known.expires }),
         }
     }
     let pages = records.chunks(page_records.clamp(1, MAX_PAGE_RECORDS)).map(|records| {
@@ -210,16 +208,10 @@ pub fn pack(entries: impl IntoIterator<Item = Entry>, key: HashKey, page_records
     Packed { pages: pages.collect(), rest }
 }
 
-/// The later of two expiries; none is never.
-#[must_use]
-pub fn later(one: Option<Time>, other: Option<Time>) -> Option<Time> {
-    Some(one?.max(other?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::revocation::Subject;
+    use crate::revocation::{Rule, Subject};
 
     fn entries(count: u32) -> Vec<Entry> {
         let entry = |at: u32| Entry {

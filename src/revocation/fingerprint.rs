@@ -13,7 +13,7 @@ use super::subject::Subject;
 pub type Fingerprint = u64;
 
 /// The key of a set of fingerprints. Not shown: it is a secret between the feed and its readers.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct HashKey([u8; 16]);
 
 impl HashKey {
@@ -34,8 +34,14 @@ impl HashKey {
     pub fn fingerprint(self, subject: &Subject, room: &mut Vec<u8>) -> Fingerprint {
         room.clear();
         subject.canonical(room);
+        self.fingerprint_of(room)
+    }
+
+    /// The fingerprint of a canonical form.
+    #[must_use]
+    pub fn fingerprint_of(self, canonical: &[u8]) -> Fingerprint {
         let mut hasher = SipHasher24::new_with_key(&self.0);
-        hasher.write(room);
+        hasher.write(canonical);
         hasher.finish()
     }
 }
