@@ -209,7 +209,7 @@ fn what_is_no_answer_of_the_feed_changes_nothing_and_is_told() {
 #[test]
 fn whatever_goes_wrong_the_end_is_right() {
     const USERS: u64 = 300;
-    for seed in 0..60 {
+    for seed in 0..12 {
         let mut dice = Dice::new(seed);
         let (mut envoy, mut service) = (Envoy::new(3, feed(&[1, 2])), Service::new());
         let mut last_sequence = 0;
@@ -217,7 +217,7 @@ fn whatever_goes_wrong_the_end_is_right() {
         for _ in 0..400 {
             envoy.now += dice.below(700);
             let at = usize::try_from(dice.below(3)).unwrap();
-            match dice.below(40) {
+            match dice.below(60) {
                 0 => {
                     envoy.restart(at);
                     revoked[at].clear();
@@ -238,7 +238,7 @@ fn whatever_goes_wrong_the_end_is_right() {
                 5..=9 => service.log.push(any(&mut dice, USERS)),
                 // Users beyond the others are blocked for ever.
                 10 => service.log.push(block(USERS + dice.below(50))),
-                11..=20 => {
+                11..=25 => {
                     if let Some(ask) = envoy.nodes[at].asked.clone() {
                         let answer = match dice.below(8) {
                             0 => Err(FeedFault::NoAnswer),
@@ -281,14 +281,14 @@ fn room_is_the_same_after_ten_turnovers() {
     for turnover in 0..11_u64 {
         for part in 0..10 {
             let expires = Some(u32::try_from(envoy.now / 1_000 + 60).unwrap());
-            let fresh = (0..2_000).map(|at| Entry { expires, ..block(turnover * 20_000 + part * 2_000 + at) });
+            let fresh = (0..800).map(|at| Entry { expires, ..block(turnover * 20_000 + part * 2_000 + at) });
             service.log.extend(fresh);
             envoy.run(&mut service, 60);
         }
         let fed = &envoy.nodes[1].set.fed;
         sizes.push((fed.base().bytes(), fed.recent().capacity(), envoy.shared.bytes()));
-        assert!(envoy.revokes(1, &user(turnover * 20_000 + 19_999), u64::MAX));
-        assert!(!envoy.revokes(1, &user(turnover * 20_000 + 19_999 - 20_000), u64::MAX) || turnover == 0);
+        assert!(envoy.revokes(1, &user(turnover * 20_000 + 18_799), u64::MAX));
+        assert!(!envoy.revokes(1, &user((turnover.max(1) - 1) * 20_000 + 18_799), u64::MAX) || turnover == 0);
     }
     let most = |part: &[(usize, usize, usize)]| {
         part.iter().fold((0, 0, 0), |most, size| (most.0.max(size.0), most.1.max(size.1), most.2.max(size.2)))
