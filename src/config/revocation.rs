@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::node::{Members, Node};
 use crate::entra::guid::is_guid;
-use crate::feed::source::{Feed, WhenStale};
+use crate::feed::source::{Feed, Signers, WhenStale};
 use crate::jose::jwk::KeySet;
 use crate::keys::document::Address;
 use crate::policy::RevocationPolicy;
@@ -93,10 +93,10 @@ fn feed(node: &Node<'_>) -> Option<Feed> {
 }
 
 /// The pinned keys. One that cannot be used is a mistake: the feed may be signed by it tomorrow.
-fn keys(node: &Node<'_>) -> Option<KeySet> {
+fn keys(node: &Node<'_>) -> Option<Signers> {
     let keys = KeySet::read(node.json().to_string().as_bytes()).ok().filter(|keys| keys.skipped() == 0);
     match keys {
-        Some(keys) => Some(keys),
+        Some(keys) => Some(Signers::new(keys)),
         None => node.mistake_of(
             "what is not a JWK set of usable keys",
             "{ keys: [ … ] } of public RSA keys (2048 to 4096 bits) or P-256 keys, each with its `kid`",

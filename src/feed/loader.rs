@@ -89,6 +89,7 @@ impl Loader {
             }
         }
         fed.confirmed_at = Some(standing.confirmed_at);
+        fed.sequence = standing.sequence;
         Loading::Current
     }
 }

@@ -19,7 +19,7 @@ pub struct Feed {
     /// How long the feed may hold an answer back until there is news; zero for not at all.
     pub long_poll: Duration,
     /// The keys that may sign.
-    pub keys: KeySet,
+    pub keys: Signers,
     /// How old what is known may become.
     pub max_staleness: Duration,
     /// What holds when it is older.
@@ -33,6 +33,33 @@ pub enum WhenStale {
     Allow,
     /// It does not: 503.
     Deny,
+}
+
+/// Keys and their thumbprints.
+#[derive(Clone)]
+pub struct Signers {
+    keys: KeySet,
+    thumbprints: Vec<[u8; 32]>,
+}
+
+impl Signers {
+    /// The keys of a set.
+    #[must_use]
+    pub fn new(keys: KeySet) -> Self {
+        Self { thumbprints: keys.iter().map(|key| key.thumbprint()).collect(), keys }
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keys(&self) -> &KeySet {
+        &self.keys
+    }
+
+    /// Whether one of them has this thumbprint.
+    #[must_use]
+    pub fn include(&self, thumbprint: &[u8; 32]) -> bool {
+        self.thumbprints.contains(thumbprint)
+    }
 }
 
 impl Feed {

@@ -92,7 +92,7 @@ impl Standing {
     /// Whether there is something on the board that a key of the feed's has signed.
     #[must_use]
     pub fn is_held(&self, feed: &Feed) -> bool {
-        self.generation.number > 0 && feed.keys.keys().any(|key| key.thumbprint() == self.signer)
+        self.generation.number > 0 && feed.keys.include(&self.signer)
     }
 
     /// What to ask for: what came since, or everything.

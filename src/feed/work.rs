@@ -171,7 +171,7 @@ impl Work {
     /// # Errors
     /// Whatever can be said at once.
     pub fn begin(body: Vec<u8>, feed: &Feed, standing: &Standing) -> Result<Self, FeedFault> {
-        Reader::new(body, &feed.keys, standing.key)
+        Reader::new(body, feed.keys.keys(), standing.key)
             .map(|reader| Self::Reading(Box::new(reader)))
             .map_err(FeedFault::Body)
     }

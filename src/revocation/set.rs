@@ -32,6 +32,8 @@ pub struct Fed {
     prepared: HashMap<Fingerprint, Known>,
     /// Whether the feed was ever loaded, and when it was last known to be current, in milliseconds since the epoch.
     pub confirmed_at: Option<u64>,
+    /// Which state of the feed is held.
+    pub sequence: u64,
 }
 
 impl Revocations {
@@ -120,7 +122,7 @@ impl Fed {
     /// Begins to load another base under this key. One under the same key takes the old one's place bit by bit.
     pub fn begin(&mut self, key: HashKey) {
         if self.key != key {
-            *self = Self { confirmed_at: self.confirmed_at, ..Self::new(key) };
+            *self = Self { confirmed_at: self.confirmed_at, sequence: self.sequence, ..Self::new(key) };
         }
         self.prepared = HashMap::new();
     }

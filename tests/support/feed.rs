@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra_gate::feed::board::{Board, Place};
 use entra_gate::feed::document::Claims;
 use entra_gate::feed::page::{Paging, pack};
-use entra_gate::feed::source::{Feed, WhenStale};
+use entra_gate::feed::source::{Feed, Signers, WhenStale};
 use entra_gate::feed::standing::Standing;
 use entra_gate::feed::token;
 use entra_gate::feed::work::{End, FeedFault};
@@ -71,7 +71,7 @@ pub(crate) fn feed(names: &[u8]) -> Feed {
         interval: Duration::from_secs(1),
         timeout: Duration::from_secs(2),
         long_poll: Duration::ZERO,
-        keys: KeySet::read(jwks(names).to_string().as_bytes()).unwrap(),
+        keys: Signers::new(KeySet::read(jwks(names).to_string().as_bytes()).unwrap()),
         max_staleness: Duration::from_secs(300),
         when_stale: WhenStale::Deny,
     }

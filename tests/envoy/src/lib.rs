@@ -9,6 +9,7 @@ pub mod contract;
 pub mod entra;
 pub mod envoy;
 pub mod example;
+pub mod feed;
 pub mod http;
 pub mod patience;
 pub mod python;
