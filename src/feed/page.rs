@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rsa::sha2::{Digest as _, Sha256};
+use superboring::reexports::rsa::sha2::{Digest as _, Sha256};
 use serde_json::{Map, Value, json};
 
 use super::document::MAX_RECORDS;

@@ -287,3 +287,117 @@ struct StandingRecord {
     #[prost(uint32, tag = "21")]
     new_entries: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::source::{Signers, WhenStale};
+    use super::*;
+    use crate::jose::jwk::KeySet;
+    use crate::keys::document::Address;
+
+    const START: Millis = 1_760_000_000_000;
+    const JWKS: &[u8] = br#"{"keys":[{"kty":"EC","crv":"P-256","kid":"1",
+        "x":"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY","y":"T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"}]}"#;
+
+    fn feed(long_poll: u64) -> Feed {
+        Feed {
+            url: Address::parse("https://revocations.example/feed").unwrap(),
+            cluster: "revocations".into(),
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(2),
+            long_poll: Duration::from_secs(long_poll),
+            keys: Signers::new(KeySet::read(JWKS).unwrap()),
+            max_staleness: Duration::from_secs(300),
+            when_stale: WhenStale::Deny,
+        }
+    }
+
+    fn held(feed: &Feed) -> Standing {
+        let signer = feed.keys.keys().iter().next().unwrap().thumbprint();
+        let generation = Generation { number: 1, nonce: 7 };
+        Standing { generation, signer, sequence: 9, ..Standing::new(HashKey::new([1; 16])) }
+    }
+
+    #[test]
+    fn nothing_held_is_asked_for_at_once_and_everything() {
+        let feed = feed(0);
+        let standing = Standing::new(HashKey::new([1; 16]));
+        assert!(standing.is_due(&feed, START) && standing.is_free(1, START));
+        assert_eq!(standing.since(&feed), 0);
+        let held = held(&feed);
+        assert_eq!(held.since(&feed), 9);
+        assert_eq!(Standing { snapshot_wanted: true, ..held.clone() }.since(&feed), 0);
+        // What a key has signed that is no longer pinned is not held.
+        assert_eq!(Standing { signer: [0; 32], ..held }.since(&feed), 0);
+    }
+
+    #[test]
+    fn one_worker_asks_and_another_takes_over_when_it_falls_silent() {
+        let asked = Standing::new(HashKey::new([1; 16])).asked(1, START);
+        assert!(asked.is_free(1, START) && !asked.is_free(2, START + 2_999));
+        assert!(asked.is_free(2, START + 3_000));
+        let kept = asked.taken(1, START + 2_900);
+        assert!(!kept.is_free(2, START + 5_899));
+        let done = kept.confirmed(&feed(0), START + 2_950, News::None);
+        assert!(done.is_free(2, START + 2_950));
+    }
+
+    #[test]
+    fn requests_keep_their_distance() {
+        let feed = feed(0);
+        let good = held(&feed).asked(1, START).confirmed(&feed, START + 20, News::Some);
+        assert!(!good.is_due(&feed, START + 999) && good.is_due(&feed, START + 1_000));
+        let mut failing = good;
+        let mut now = START;
+        for pause in [1, 2, 4, 8, 10, 10] {
+            now += 1_000_000;
+            failing = failing.asked(1, now).failed(Wanted::Same);
+            assert!(!failing.is_due(&feed, now + pause * 1_000 - 1), "{pause}");
+            assert!(failing.is_due(&feed, now + pause * 1_000), "{pause}");
+        }
+        assert_eq!(failing.confirmed(&feed, now, News::None).failures, 0);
+    }
+
+    #[test]
+    fn where_answers_are_held_back_the_next_request_follows_at_once() {
+        let feed = feed(20);
+        let asked = held(&feed).asked(1, START);
+        let eager = |answered: Millis, news| {
+            asked.clone().confirmed(&feed, START + answered, news).is_due(&feed, START + answered.max(50))
+        };
+        assert!(eager(10, News::Some));
+        assert!(eager(20_000, News::None));
+        // Without news and at once: a feed that does not hold back is not asked without end.
+        assert!(!eager(10, News::None));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_stop_the_asking() {
+        let feed = feed(0);
+        let ahead = held(&feed).asked(1, START + 3_600_000);
+        assert!(ahead.is_due(&feed, START) && ahead.is_free(2, START));
+        assert!(!held(&feed).asked(1, START + 500).is_due(&feed, START));
+    }
+
+    #[test]
+    fn a_standing_survives_its_record() {
+        let mut standing = held(&feed(0)).asked(u64::MAX, START).failed(Wanted::Snapshot);
+        standing.etag = Some("\"9\"".into());
+        standing.most_chunks = [3, 4];
+        (standing.chunks, standing.records, standing.deltas, standing.new_deltas, standing.new_entries) = (1, 2, 3, 4, 5);
+        (standing.confirmed_at, standing.is_eager) = (START, true);
+        assert_eq!(Standing::from_bytes(&standing.to_bytes()), Some(standing));
+        for bytes in [&b""[..], b"x", b"\x78\x01"] {
+            assert_eq!(Standing::from_bytes(bytes), None);
+        }
+    }
+
+    #[test]
+    fn only_a_tag_that_can_be_sent_back_is_kept() {
+        for (tag, usable) in [("\"a\"", true), ("W/\"1\"", true), ("", false), ("a b", false), ("a\r\nb", false)] {
+            assert_eq!(Standing::usable_etag(tag.as_bytes()).is_some(), usable, "{tag:?}");
+        }
+        assert_eq!(Standing::usable_etag(&[b'a'; MAX_ETAG_BYTES + 1]), None);
+        assert_eq!(Standing::usable_etag(&[0xff]), None);
+    }
+}

@@ -62,7 +62,7 @@ pub struct Token {
 /// How far verification is.
 enum Progress {
     Started,
-    Hashing(Digesting, usize),
+    Hashing(Box<Digesting>, usize),
 }
 
 /// What a step came to.
@@ -131,7 +131,7 @@ impl Token {
                 signatures.verify(self.algorithm, &self.key.material, message, &self.signature)
             }
             Progress::Started => {
-                self.progress = Progress::Hashing(Digesting::new(self.algorithm), 0);
+                self.progress = Progress::Hashing(Box::new(Digesting::new(self.algorithm)), 0);
                 return Ok(Step::More);
             }
             Progress::Hashing(mut digesting, at) => {

@@ -193,7 +193,7 @@ impl Work {
                 let budget = if reader.is_verified() { STEP_BYTES } else { HASH_STEP_BYTES };
                 match reader.step(budget, desk.signatures, desk.now) {
                     Ok(Reading::More(reader)) => Next::Step(Self::Reading(reader)),
-                    Ok(Reading::Done(document)) => take(*document, desk).unwrap_or_else(|fault| failed(fault)),
+                    Ok(Reading::Done(document)) => take(*document, desk).unwrap_or_else(failed),
                     Err(fault) => failed(FeedFault::Body(fault)),
                 }
             }

@@ -4,10 +4,10 @@ use jwt_simple::algorithms::{PS256PublicKey, RS256PublicKey, RS384PublicKey, RS5
 use p256::ecdsa::Signature;
 use p256::ecdsa::signature::Verifier as _;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
-use rsa::pkcs8::DecodePublicKey as _;
-use rsa::sha2::{Digest as _, Sha256, Sha384, Sha512};
-use rsa::traits::SignatureScheme;
-use rsa::{Pkcs1v15Sign, Pss, RsaPublicKey};
+use superboring::reexports::rsa::pkcs8::DecodePublicKey as _;
+use superboring::reexports::rsa::sha2::{Digest as _, Sha256, Sha384, Sha512};
+use superboring::reexports::rsa::traits::SignatureScheme;
+use superboring::reexports::rsa::{Pkcs1v15Sign, Pss, RsaPublicKey};
 use subtle::ConstantTimeEq as _;
 use superboring::pkey::PKey;
 use superboring::reexports::hmac_sha256::HMAC;

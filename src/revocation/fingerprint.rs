@@ -68,6 +68,8 @@ mod tests {
         let session = Subject::Session { tenant: "t".into(), session: "u".into() };
         let mut room = vec![1, 2, 3];
         let one = key.fingerprint(&user, &mut room);
+        // The example of docs/feed.md.
+        assert_eq!(one, 0x90cd_41ac_4d7f_0528);
         assert_eq!(key.fingerprint(&user, &mut Vec::new()), one);
         assert_ne!(key.fingerprint(&session, &mut room), one);
         assert_ne!(HashKey::new([7; 16]).fingerprint(&user, &mut room), one);

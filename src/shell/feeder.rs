@@ -50,6 +50,9 @@ impl Feeder {
         let started = Instant::now();
         let turn =
             self.with_room(feed, gate, |worker, fed, room| worker.turn(fed, room, &mut || started.elapsed() < TURN));
+        if turn.is_busy || turn.ask.is_some() {
+            host::log(LogLevel::Debug, || format!("revocations: a turn of {} µs", started.elapsed().as_micros()));
+        }
         if let Some(end) = &turn.ended {
             tell(end, feed, gate);
         }

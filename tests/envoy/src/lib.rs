@@ -13,6 +13,7 @@ pub mod feed;
 pub mod http;
 pub mod patience;
 pub mod python;
+pub mod renewal;
 pub mod suite;
 pub mod token;
 pub mod upstream;

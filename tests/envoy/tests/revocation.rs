@@ -1,6 +1,5 @@
 //! Revocation by a feed: known to every worker within two seconds, and never forgotten because something else fails.
 
-use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use envoy_tests::contract::assert_refusal;
 use envoy_tests::envoy::wasm;
 use envoy_tests::feed::{Conduct, Feed, Form, sign};
 use envoy_tests::patience::until;
+use envoy_tests::renewal::Renewal;
 use envoy_tests::token::CONTOSO;
 use envoy_tests::world::Surroundings;
 use envoy_tests::{Answer, Envoy, Release, Request, Suite, World, behaviours};
@@ -487,41 +487,20 @@ async fn a_missing_cluster_is_503_and_no_crash(release: &Release) {
     world.envoy.assert_sound().await;
 }
 
-/// The same filter in a new VM: Envoy makes one when the VM's configuration differs. The upstream tells which one
-/// answered by a header of that VM's plugin configuration.
+/// The upstream tells which VM answered by a header of its plugin configuration.
 async fn a_fresh_vm_starts_from_what_the_others_hold(release: &Release) {
     let feed = Feed::start().await;
     feed.add((0..20_000).map(|user| blocked(&format!("user-{user}"))).chain([blocked("anna")]));
     let surroundings = Surroundings::start().await;
-    let clusters: Vec<_> = surroundings.clusters().into_iter().chain([("revocations", feed.addr())]).collect();
-    let place = tempfile::tempdir().expect("a temporary directory");
-    let file = place.path().join("listeners.json");
-    let bootstrap_of = |generation: &str| {
+    let clusters = surroundings.clusters().into_iter().chain([("revocations", feed.addr())]);
+    let renewal = Renewal::new(clusters.collect());
+    let options = |generation: &str| {
         let mut options = options(release, &feed, &json!({}));
         let header = json!([{"header": format!("x-{generation}"), "claim": "oid"}]);
         options.configuration["forward"] = json!({"claim_headers": header});
-        let mut bootstrap = options.bootstrap(&wasm(), &clusters);
-        let listener = &mut bootstrap["static_resources"]["listeners"][0];
-        let filter = &mut listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"][0];
-        filter["typed_config"]["config"]["vm_config"]["configuration"] =
-            json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": generation});
-        bootstrap
+        options
     };
-    // A file that is moved into place is what Envoy watches for.
-    let publish = |mut listener: Value| {
-        listener["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
-        let resources = json!({"version_info": "1", "resources": [listener]});
-        let next = place.path().join("next.json");
-        fs::write(&next, resources.to_string()).expect("a temporary file");
-        fs::rename(&next, &file).expect("a temporary file");
-    };
-    let mut bootstrap = bootstrap_of("first");
-    let listener = bootstrap["static_resources"]["listeners"][0].take();
-    bootstrap["static_resources"].as_object_mut().expect("an object").remove("listeners");
-    bootstrap["node"] = json!({"id": "test", "cluster": "test"});
-    bootstrap["dynamic_resources"] = json!({"lds_config": {"path_config_source": {"path": file}}});
-    publish(listener);
-    let envoy = Envoy::start(release, &bootstrap, 2, &[]).await.unwrap_or_else(|failure| panic!("{failure}"));
+    let envoy = renewal.start("first", &options("first")).await;
     let token = surroundings.entra.mint(json!({"claims": {"oid": "anna"}})).await;
     let good = surroundings.entra.mint(json!({"claims": {"oid": "bert"}})).await;
     until_it_is_revoked(&envoy, &token).await;
@@ -529,7 +508,7 @@ async fn a_fresh_vm_starts_from_what_the_others_hold(release: &Release) {
 
     feed.behave(Conduct::Reset);
     surroundings.entra.fault(json!({"fault": {"status": 500}})).await;
-    publish(bootstrap_of("second")["static_resources"]["listeners"][0].clone());
+    renewal.replace("second", &options("second"));
     until("the second VM answers", async || {
         for answer in at_once(&envoy, &token).await {
             assert_refusal(&answer, "token_revoked");
