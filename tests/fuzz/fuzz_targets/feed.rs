@@ -8,7 +8,7 @@ use entra_gate::feed::reader::{Reader, Reading};
 use entra_gate::feed::standing::Standing;
 use entra_gate::feed::token;
 use entra_gate::jose::algorithm::Algorithm;
-use entra_gate::jose::jwk::{KeySet, PublicKey};
+use entra_gate::jose::jwk::{KeySet, KeyMaterial};
 use entra_gate::jose::signature::Signatures;
 use entra_gate::revocation::fingerprint::HashKey;
 use libfuzzer_sys::fuzz_target;
@@ -21,7 +21,7 @@ const KEYS: &[u8] = br#"{"keys":[{"kty":"EC","crv":"P-256","kid":"1",
 struct Believing;
 
 impl Signatures for Believing {
-    fn verify(&self, _: Algorithm, _: &PublicKey, _: &[u8], _: &[u8]) -> bool {
+    fn verify(&self, _: Algorithm, _: &KeyMaterial, _: &[u8], _: &[u8]) -> bool {
         true
     }
 }
