@@ -16,9 +16,9 @@ use crate::revocation::fingerprint::{Fingerprint, HashKey};
 use crate::revocation::set::Fed;
 
 /// How many bytes of a body are read in a step: some two milliseconds in wasm.
-const STEP_BYTES: usize = 64 * 1024;
+pub const STEP_BYTES: usize = 64 * 1024;
 /// How many bytes are hashed in a step.
-const HASH_STEP_BYTES: usize = 512 * 1024;
+pub const HASH_STEP_BYTES: usize = 512 * 1024;
 /// Most entries that are added to what is held. More of them make a new base at once.
 const SMALL_DELTA: usize = 4 * DELTA_ENTRIES;
 /// Most deltas since the base; then there is a new one.
