@@ -30,8 +30,6 @@ use super::store::{Head, Store};
 const MOST_CHANGES: u32 = 5_000;
 /// Changes after which pages are packed anew, so that the head stays small.
 const MOST_SINCE_PACKED: u32 = 2_000;
-/// How many rows are read at a time.
-const BATCH: u32 = 10_000;
 /// How long a document is served before it is signed again with a newer `iat`.
 const FRESH: u64 = 60;
 /// Most documents that are kept: gates are few places behind.
@@ -253,14 +251,14 @@ impl Publisher {
             }
         }
         if store.count().await? < self.packed_from {
-            let (sequence, entries) = all(store).await?;
+            let (sequence, entries) = store.after(0).await?;
             return self.sign(DocumentKind::Snapshot, sequence, None, living(entries, now), None, now).await;
         }
         let pages = match self.newest_pages() {
             Some(pages) => pages,
             None => self.pack(store).await?,
         };
-        let (sequence, changes) = after(pages.sequence, store).await?;
+        let (sequence, changes) = store.after(pages.sequence).await?;
         let entries = living(pages.rest.iter().cloned().chain(changes), now);
         self.sign(DocumentKind::Packed, sequence, None, entries, Some(pages), now).await
     }
@@ -292,7 +290,7 @@ impl Publisher {
     async fn pack(&self, store: &Store) -> Result<Arc<Pages>, FeedFault> {
         // Changes from here on are told beside the pages, whether or not they got into them as well.
         let sequence = store.head().await?.sequence;
-        let (_, entries) = all(store).await?;
+        let (_, entries) = store.after(0).await?;
         let now = clock::seconds();
         let packing = spawn_blocking(move || {
             let mut key = [0; 16];
@@ -338,25 +336,6 @@ fn is_known(known: &str, tag: &str) -> bool {
 /// What has not expired.
 fn living(entries: impl IntoIterator<Item = Entry>, now: u64) -> Vec<Entry> {
     entries.into_iter().filter(|entry| entry.expires.is_none_or(|expires| u64::from(expires) > now)).collect()
-}
-
-async fn all(store: &Store) -> Result<(u64, Vec<Entry>), sqlx::Error> {
-    after(0, store).await
-}
-
-/// Everything that changed after a place, and the place that this leads to.
-async fn after(mut since: u64, store: &Store) -> Result<(u64, Vec<Entry>), sqlx::Error> {
-    let mut entries = Vec::new();
-    loop {
-        let (head, batch) = store.changed_after(since, BATCH).await?;
-        let full = batch.len() >= BATCH as usize;
-        since = batch.last().map_or(since, |(sequence, _)| *sequence);
-        entries.extend(batch.into_iter().map(|(_, entry)| entry));
-        // What changed since the first batch moved to the end, and comes there.
-        if !full {
-            return Ok((head.sequence, entries));
-        }
-    }
 }
 
 impl From<sqlx::Error> for FeedFault {

@@ -25,7 +25,7 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
 
-use self::api::{Routers, Service};
+use self::api::{Gates, Routers, Service};
 use self::arguments::LogFormat;
 pub(crate) use self::arguments::Serve;
 use self::callers::Callers;
@@ -65,6 +65,7 @@ pub(crate) async fn serve(arguments: Serve) -> Result<(), Failure> {
     let publisher = Publisher::open(arguments.issuer.clone(), arguments.packed_from, Arc::clone(&keys), &store);
     let feed = publisher.await.map_err(database)?;
     let service = Arc::new(Service { store, feed, keys, callers, lifetimes, metrics: Metrics::new() });
+    service.callers.follow(&service.store).await.map_err(database)?;
     run(&arguments, &service).await?;
     service.store.close().await;
     info!("stopped");
@@ -72,7 +73,6 @@ pub(crate) async fn serve(arguments: Serve) -> Result<(), Failure> {
 }
 
 async fn run(arguments: &Serve, service: &Arc<Service>) -> Result<(), Failure> {
-    let Routers { api, feed } = api::routers(service);
     let bind = async |address, router| {
         let bound = Server::bind(address, router).await.and_then(|server| Ok((server.address()?, server)));
         bound.map_err(|error| Failure::here(format!("cannot listen on {address}"), error))
@@ -80,15 +80,16 @@ async fn run(arguments: &Serve, service: &Arc<Service>) -> Result<(), Failure> {
     let (end, ended) = watch::channel(false);
     let mut servers = Vec::new();
     // One line for each, on which scripts wait.
-    match arguments.feed_listen {
-        None => {
-            let (address, server) = bind(arguments.listen, api.merge(feed)).await?;
+    let gates = if arguments.feed_listen.is_some() { Gates::Apart } else { Gates::WithApi };
+    match api::routers(service, gates) {
+        Routers::Together(router) => {
+            let (address, server) = bind(arguments.listen, router).await?;
             info!(%address, "listening");
             servers.push(server);
         }
-        Some(feed_listen) => {
+        Routers::Apart { api, feed } => {
             let (address, server) = bind(arguments.listen, api).await?;
-            let (feed_address, feed_server) = bind(feed_listen, feed).await?;
+            let (feed_address, feed_server) = bind(arguments.feed_listen.unwrap_or(arguments.listen), feed).await?;
             info!(%address, "listening");
             info!(address = %feed_address, "listening for the feed");
             servers.extend([server, feed_server]);
@@ -116,7 +117,7 @@ fn upkeep(service: Arc<Service>) -> JoinHandle<()> {
         forget.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = look.tick() => service.feed.notice(&service.store).await,
+                _ = look.tick() => service.notice().await,
                 _ = forget.tick() => {
                     let now = Time::try_from(clock::seconds()).unwrap_or(Time::MAX);
                     match service.store.forget_expired(now).await {

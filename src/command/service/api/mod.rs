@@ -16,7 +16,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
-use tracing::{Instrument as _, debug, info, info_span};
+use tracing::{Instrument as _, debug, info, info_span, warn};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{IntoResponses, OpenApi as _};
@@ -50,6 +50,14 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    /// Lets everybody know of changes: those who wait for the feed, and those who judge callers.
+    pub(crate) async fn notice(&self) {
+        if let Err(error) = self.callers.follow(&self.store).await {
+            warn!(%error, "the database was not read");
+        }
+        self.feed.notice(&self.store).await;
+    }
+
     fn keys(&self) -> RwLockReadGuard<'_, KeyRing> {
         self.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,21 +112,41 @@ enum Problems {
 ))]
 struct Description;
 
-/// The routers: the API, and what gates ask, which may listen elsewhere.
-pub(crate) struct Routers {
-    pub(crate) api: Router,
-    pub(crate) feed: Router,
+/// What listens where.
+pub(crate) enum Routers {
+    /// The API, and what gates ask, apart.
+    Apart {
+        /// For people.
+        api: Router,
+        /// For gates.
+        feed: Router,
+    },
+    /// Both.
+    Together(Router),
 }
 
-/// Both routers over one service.
-pub(crate) fn routers(service: &Arc<Service>) -> Routers {
+/// Where gates ask.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gates {
+    /// At an address of their own.
+    Apart,
+    /// Where people do.
+    WithApi,
+}
+
+/// The routers over one service.
+pub(crate) fn routers(service: &Arc<Service>, gates: Gates) -> Routers {
     let (operations, feed, mut description) = operations(service);
     let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A token, or the bootstrap key"));
     let components = description.components.get_or_insert_default();
     components.add_security_scheme("bearer", SecurityScheme::Http(scheme.build()));
     let description = Arc::new(description);
     let described = Router::new().route("/openapi.json", get(move || about::description(description)));
-    Routers { api: finish(operations.merge(described), service), feed: finish(feed, service) }
+    let api = operations.merge(described);
+    match gates {
+        Gates::Apart => Routers::Apart { api: finish(api, service), feed: finish(feed, service) },
+        Gates::WithApi => Routers::Together(finish(api.merge(feed), service)),
+    }
 }
 
 fn operations(service: &Arc<Service>) -> (Router, Router, OpenApi) {

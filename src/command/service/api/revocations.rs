@@ -78,7 +78,7 @@ async fn change(service: &Arc<Service>, caller: &Caller, change: Change) -> Resu
         let started = Instant::now();
         let done = service.store.apply(&[change], &stamp, service.lifetimes).await?;
         service.metrics.changed(started.elapsed().as_secs_f64());
-        service.feed.notice(&service.store).await;
+        service.notice().await;
         Ok::<_, sqlx::Error>(done)
     });
     let done = task.await.map_err(|_| Refused::unavailable("The change was not finished. Ask again."))??;

@@ -19,7 +19,7 @@ const DIRECT: &str = "direct";
 
 /// The file.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with `providers`")]
 struct Document {
     providers: Map<String, Value>,
     #[serde(default)]

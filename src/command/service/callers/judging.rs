@@ -20,8 +20,11 @@ use entra_gate::keys::document::{Document, DocumentId};
 use entra_gate::keys::freshness::{Cause, Millis, Progress, millis};
 use entra_gate::keys::record::Fetched;
 use entra_gate::keys::store::KeyStore;
-use entra_gate::policy::Policy;
-use entra_gate::revocation::Revocations;
+use entra_gate::policy::{Policy, RevocationPolicy};
+use entra_gate::revocation::fingerprint::HashKey;
+use entra_gate::revocation::set::Fed;
+use entra_gate::revocation::{Entry, Known, Revocations};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -37,6 +40,14 @@ use crate::service::clock;
 const TICK: Duration = Duration::from_millis(500);
 /// How much longer than its two requests a fetch is waited for.
 const WAIT_SLACK: Millis = 1_000;
+/// How the service's own revocations hold for its callers: as they do at a gate.
+const REVOCATION: RevocationPolicy = RevocationPolicy {
+    feed: None,
+    entries: Vec::new(),
+    // Entra's.
+    issued_at_backdate: Duration::from_secs(300),
+    require_token_id: false,
+};
 /// Most callers that wait for keys.
 const MOST_WAITING: usize = 1_024;
 
@@ -44,6 +55,8 @@ const MOST_WAITING: usize = 1_024;
 pub(super) enum Event {
     Fetched(DocumentId, Result<Fetched, FetchFault>),
     Question(Question),
+    /// Revocations that were not told before.
+    Revoked(Vec<Entry>),
 }
 
 /// Who is it, and may they?
@@ -60,6 +73,8 @@ pub(super) struct Judging {
     roles: Roles,
     keys: KeyStore,
     memory: Memory,
+    /// Whoever is revoked does not manage revocations.
+    revocations: Revocations,
     sources: Vec<Option<Source>>,
     waiting: Vec<Waiter>,
     fetcher: Fetcher,
@@ -87,11 +102,15 @@ impl Judging {
     pub(super) fn start(configuration: Configuration) -> Result<Sender<Event>, Failure> {
         let fetcher = Fetcher::new(configuration.clusters.clone());
         let fetcher = fetcher.map_err(|error| Failure::here("cannot make an HTTP client", error))?;
+        let mut key = [0; 16];
+        SystemRandom::new().fill(&mut key).map_err(|_| Failure::here("this system", "there are no random numbers"))?;
+        let key = HashKey::new(key);
         let (sender, receiver) = mpsc::channel();
         let (runtime, events) = (Handle::current(), sender.clone());
         let judging = move || {
             // It compiled before; nothing has changed since.
-            let Ok(policy) = configuration.compile() else { return };
+            let Ok(mut policy) = configuration.compile() else { return };
+            policy.revocation = Some(REVOCATION);
             let source = |document: &Document| Source {
                 document: document.clone(),
                 progress: Progress::default(),
@@ -100,7 +119,10 @@ impl Judging {
             let sources = policy.documents.iter().map(|document| document.as_ref().map(source)).collect();
             let (keys, roles) = (policy.key_store(), configuration.roles);
             let (memory, waiting) = (Memory::default(), Vec::new());
-            Self { policy, roles, keys, memory, sources, waiting, fetcher, runtime, events }.run(&receiver);
+            let mut revocations = Revocations::new([]);
+            revocations.fed = Fed::new(key);
+            Self { policy, roles, keys, memory, revocations, sources, waiting, fetcher, runtime, events }
+                .run(&receiver);
         };
         thread::Builder::new()
             .name("judging".to_owned())
@@ -114,12 +136,20 @@ impl Judging {
             match receiver.recv_timeout(TICK) {
                 Ok(Event::Fetched(id, outcome)) => self.accept(id, outcome),
                 Ok(Event::Question(question)) => self.receive(question, Vec::new()),
+                Ok(Event::Revoked(entries)) => self.revoke(&entries),
                 Err(RecvTimeoutError::Timeout) => {}
                 // This thread holds a sender itself, so this is never; and if it were, there is nobody to serve.
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.sweep();
             self.fetch_due();
+        }
+    }
+
+    fn revoke(&mut self, entries: &[Entry]) {
+        let (fed, now, mut room) = (&mut self.revocations.fed, clock::seconds(), Vec::new());
+        for entry in entries {
+            fed.add(fed.key.fingerprint(&entry.subject, &mut room), Known::from(entry), now);
         }
     }
 
@@ -138,7 +168,7 @@ impl Judging {
         let given = Given {
             policy: &self.policy,
             keys: &self.keys,
-            revocations: &Revocations::default(),
+            revocations: &self.revocations,
             memory: &self.memory,
             now,
             signatures: &Software,

@@ -11,12 +11,13 @@ use std::sync::mpsc;
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 
 use self::configuration::Configuration;
 use self::judging::{Event, Judging, Question};
 use crate::documents::Actor;
 use crate::failure::Failure;
+use crate::service::store::Store;
 
 /// What a caller wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub(crate) struct Denial {
 pub(crate) struct Callers {
     bootstrap: Option<[u8; 32]>,
     judging: Option<mpsc::Sender<Event>>,
+    /// The place in the feed up to which revocations hold for callers, too.
+    followed: Mutex<u64>,
 }
 
 /// The shortest bootstrap key, in bytes: 32 of base64 are 192 bits.
@@ -75,7 +78,18 @@ impl Callers {
             }
             None => None,
         };
-        Ok(Self { bootstrap, judging })
+        Ok(Self { bootstrap, judging, followed: Mutex::default() })
+    }
+
+    /// Lets what was revoked since the last time hold for callers, from the next one on.
+    pub(crate) async fn follow(&self, store: &Store) -> Result<(), sqlx::Error> {
+        let Some(judging) = &self.judging else { return Ok(()) };
+        let mut followed = self.followed.lock().await;
+        let (sequence, entries) = store.after(*followed).await?;
+        // If the thread has stopped, nobody is let in at all.
+        let _ = judging.send(Event::Revoked(entries));
+        *followed = sequence;
+        Ok(())
     }
 
     /// Who sent these `Authorization` headers, if they may do this.

@@ -8,6 +8,9 @@ use super::Store;
 use crate::documents::{Action, Actor, Event, Members, Revocation, Selection};
 use crate::service::standing::{Standing, Time};
 
+/// How many rows are read at a time.
+const BATCH: u32 = 10_000;
+
 /// How far the feed is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -104,6 +107,21 @@ impl Store {
             Ok((unsigned(row, "sequence")?, Entry { subject: read_subject(row)?, rule, expires }))
         });
         Ok((head, entries.collect::<Result<_, sqlx::Error>>()?))
+    }
+
+    /// Everything that changed after a place in the feed, and the place that this leads to.
+    pub(crate) async fn after(&self, mut since: u64) -> Result<(u64, Vec<Entry>), sqlx::Error> {
+        let mut entries = Vec::new();
+        loop {
+            let (head, batch) = self.changed_after(since, BATCH).await?;
+            let full = batch.len() >= BATCH as usize;
+            since = batch.last().map_or(since, |(sequence, _)| *sequence);
+            entries.extend(batch.into_iter().map(|(_, entry)| entry));
+            // What changed after it was read has moved to the end, and comes again.
+            if !full {
+                return Ok((head.sequence, entries));
+            }
+        }
     }
 
     /// What holds for some, the latest changes first.
