@@ -17,7 +17,7 @@ FUZZ_SECONDS := 60
 export ENTRA_GATE_WASM := $(CURDIR)/$(WASM)
 export ENTRA_GATE_ENVOYS := $(foreach v,$(ENVOY_VERSIONS),$(CURDIR)/.tools/envoy-$(v)/bin/envoy)
 
-.PHONY: help wasm demo test bench micro fixtures fuzz scripts fmt lint deny doc unit size envoy agreement e2e compose clean
+.PHONY: help wasm command demo test bench micro fixtures fuzz scripts fmt lint deny doc unit size envoy agreement e2e compose clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-9s %s\n", $$1, $$2 }'
@@ -27,6 +27,12 @@ wasm: ## Builds the filter: dist/entra_gate.wasm
 	@mkdir -p dist
 	@$(SETUP)/wasm-shrink.sh $(TARGET_DIR)/wasm32-wasip1/release/entra_gate.wasm $(WASM)
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
+
+command: ## Builds the command: dist/entra-gate
+	@cargo build --release --locked -p entra-gate --bin entra-gate --features command
+	@mkdir -p dist
+	@cp $(TARGET_DIR)/release/entra-gate dist/entra-gate
+	@echo "dist/entra-gate: $$(wc -c < dist/entra-gate) bytes"
 
 demo: wasm ## The tour: real Envoy, mock Entra, requests and answers; stays up until Ctrl-C, or not with ONCE=1
 	@$(SETUP)/envoy.sh $(DEMO_ENVOY)
@@ -63,7 +69,7 @@ fmt: ## Formatting
 	@cargo fmt --all --check
 
 lint: ## clippy, natively and for wasm, warnings denied
-	@cargo clippy --locked --workspace --all-targets -- -D warnings
+	@cargo clippy --locked --workspace --all-targets --features entra-gate/command -- -D warnings
 	@$(SETUP)/wasm-cargo.sh clippy --locked -p entra-gate --lib -- -D warnings
 
 deny: ## Licences, bans, sources and advisories of the dependencies
@@ -73,7 +79,7 @@ doc: ## Documentation, warnings denied
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
 unit: ## Unit and integration tests, natively
-	@cargo test --locked --workspace --exclude envoy-tests --no-fail-fast
+	@cargo test --locked --workspace --exclude envoy-tests --features entra-gate/command --no-fail-fast
 
 size: ## The filter's size against its budget (after `make wasm`)
 	@bytes=$$(wc -c < $(WASM)); echo "$(WASM): $$bytes of at most $(WASM_BUDGET) bytes"; [ $$bytes -le $(WASM_BUDGET) ]

@@ -29,7 +29,7 @@ struct Arguments {
 enum Command {
     /// Who is revoked: the service that says so, and its clients
     #[command(subcommand, arg_required_else_help = true)]
-    Revocations(revocations::Command),
+    Revocations(Box<revocations::Command>),
     /// Completions for a shell, on standard output
     #[command(after_long_help = "Example:\n  source <(entra-gate completions bash)")]
     Completions {
@@ -57,7 +57,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Revocations(command) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-            runtime.map_err(|error| Failure::here("cannot start", error))?.block_on(revocations::run(command))
+            runtime.map_err(|error| Failure::here("cannot start", error))?.block_on(revocations::run(*command))
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

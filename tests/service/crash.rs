@@ -63,7 +63,6 @@ async fn nothing_acknowledged_is_lost_by_fifty_kills() {
     places.dedup();
     assert_eq!(places.len(), acknowledged.len(), "seed {seed}: two changes at one place");
     let attempted = usize::try_from(next.load(Ordering::Relaxed)).unwrap();
-    println!("{} of {attempted} revocations were acknowledged, last sequence {last}", acknowledged.len());
     // Each writer was cut short by each kill, in the middle of a request or on the way to one.
     assert_eq!(attempted - acknowledged.len(), usize::try_from(ROUNDS).unwrap() * WRITERS);
     assert!(acknowledged.len() > 200, "seed {seed}: too few to show anything");

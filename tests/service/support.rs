@@ -262,7 +262,6 @@ pub(crate) struct Document {
     pub(crate) entries: Vec<Entry>,
     pub(crate) etag: String,
     pub(crate) kid: String,
-    pub(crate) bytes: usize,
 }
 
 impl Document {
@@ -274,7 +273,7 @@ impl Document {
         let (claims, paging) = Claims::read(&payload).unwrap();
         let read = |entry: &Value| Entry::read(entry.as_object().unwrap()).unwrap();
         let entries = payload["entries"].as_array().unwrap().iter().map(read).collect();
-        Self { claims, paging, entries, etag, kid: token.key.kid.clone(), bytes: body.len() }
+        Self { claims, paging, entries, etag, kid: token.key.kid.clone() }
     }
 
     /// The rules by subject, as a gate would merge them.

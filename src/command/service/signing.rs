@@ -189,7 +189,7 @@ impl KeyRing {
     }
 
     fn sort(&mut self) {
-        self.keys.sort_by(|one, other| (one.signs_from, one.created).cmp(&(other.signs_from, other.created)));
+        self.keys.sort_by_key(|key| (key.signs_from, key.created));
     }
 }
 
@@ -331,7 +331,7 @@ mod tests {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(KeyRing::open(&folder), Err(KeyFault::Open(_))));
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        for wrong in [text.replace(&kid, "other"), "{}".to_owned(), text[..text.len() / 2].to_owned()] {
+        for wrong in [text.replace(&kid, "other"), "{}".to_owned(), text.replace('}', "")] {
             fs::write(&file, wrong).unwrap();
             assert!(matches!(KeyRing::open(&folder), Err(KeyFault::NotAKey(_))));
         }

@@ -11,7 +11,10 @@ use crate::service::signing::KeyFault;
 
 /// A problem on its way out.
 #[derive(Debug)]
-pub(crate) struct Refused {
+pub(crate) struct Refused(Box<Answer>);
+
+#[derive(Debug)]
+struct Answer {
     problem: Problem,
     challenge: Option<String>,
     retry_after: Option<String>,
@@ -28,31 +31,33 @@ impl Refused {
             reason: reason.to_owned(),
             mistakes: Vec::new(),
         };
-        Self { problem, challenge: None, retry_after: None }
+        Self(Box::new(Answer { problem, challenge: None, retry_after: None }))
     }
 
     /// A request that does not say what it must.
     pub(crate) fn mistaken(mistakes: Vec<Mistake>) -> Self {
         let mut refused =
             Self::new(StatusCode::BAD_REQUEST, "request_invalid", "Nothing was done. Each mistake is listed.");
-        refused.problem.mistakes = mistakes;
+        refused.0.problem.mistakes = mistakes;
         refused
     }
 
     /// The service itself lacks something. What, the log says.
     pub(crate) fn unavailable(detail: &str) -> Self {
-        let retry_after = Some("1".to_owned());
-        Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail) }
+        let mut refused = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
+        refused.0.retry_after = Some("1".to_owned());
+        refused
     }
 }
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(self.problem)).into_response();
+        let Answer { problem, challenge, retry_after } = *self.0;
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        let more = [(header::WWW_AUTHENTICATE, self.challenge), (header::RETRY_AFTER, self.retry_after)];
+        let more = [(header::WWW_AUTHENTICATE, challenge), (header::RETRY_AFTER, retry_after)];
         for (name, value) in more {
             if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
                 headers.insert(name, value);
@@ -65,8 +70,9 @@ impl IntoResponse for Refused {
 impl From<Denial> for Refused {
     fn from(denial: Denial) -> Self {
         let status = StatusCode::from_u16(denial.status).unwrap_or(StatusCode::UNAUTHORIZED);
-        let Denial { challenge, retry_after, .. } = denial;
-        Self { challenge, retry_after, ..Self::new(status, &denial.reason, denial.detail) }
+        let mut refused = Self::new(status, &denial.reason, denial.detail);
+        (refused.0.challenge, refused.0.retry_after) = (denial.challenge, denial.retry_after);
+        refused
     }
 }
 

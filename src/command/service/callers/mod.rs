@@ -167,9 +167,15 @@ mod tests {
             assert_eq!(admitted(&callers, &[&good]).await, Ok(Actor::Bootstrap), "{good}");
         }
         let refused = Err((401, "credential_not_allowed".to_owned()));
-        for bad in
-            ["", "Bearer", "Bearer ", KEY, "Basic x", &format!("Bearer {KEY}x"), &format!("Bearer {}", &KEY[1..])]
-        {
+        for bad in [
+            "",
+            "Bearer",
+            "Bearer ",
+            KEY,
+            "Basic x",
+            &format!("Bearer {KEY}x"),
+            &format!("Bearer {}", KEY.replace("0", "")),
+        ] {
             assert_eq!(admitted(&callers, &[bad]).await, refused, "{bad}");
         }
         let twice = format!("Bearer {KEY}");
