@@ -14,24 +14,31 @@ use utoipa::{IntoParams, ToSchema};
 pub(crate) struct Members {
     /// Tenant (`tid`), a GUID
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$")]
     pub(crate) tenant: Option<String>,
     /// User or service principal (`oid`), a GUID; with `tenant`
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$")]
     pub(crate) user: Option<String>,
     /// Sign-in session (`sid`); with `tenant`
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[!-~]{1,255}$")]
     pub(crate) session: Option<String>,
     /// Client application (`azp`, `appid`), a GUID; with `tenant`
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$")]
     pub(crate) client: Option<String>,
     /// Issuer (`iss`), an https address, exactly as it stands in tokens
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^https://[!-~]{1,504}$")]
     pub(crate) issuer: Option<String>,
     /// One token (`uti`, else `jti`); with `issuer`
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[!-~]{1,255}$")]
     pub(crate) token: Option<String>,
     /// Pairwise subject (`sub`); with `issuer`
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[!-~]{1,255}$")]
     pub(crate) subject: Option<String>,
 }
 
@@ -51,7 +58,7 @@ pub(crate) struct RevokeRequest {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) whole_tenant: bool,
     /// Why, for the audit
-    #[schema(min_length = 1, max_length = 500)]
+    #[schema(min_length = 1, max_length = 500, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     pub(crate) reason: String,
     /// What is not known, to be refused by name.
     #[serde(flatten)]
@@ -84,7 +91,7 @@ pub(crate) struct LiftRequest {
     #[serde(flatten)]
     pub(crate) members: Members,
     /// Why, for the audit
-    #[schema(min_length = 1, max_length = 500)]
+    #[schema(min_length = 1, max_length = 500, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     pub(crate) reason: String,
     /// What is not known, to be refused by name.
     #[serde(flatten)]
@@ -301,7 +308,7 @@ pub(crate) struct RotateRequest {
     #[schema(maximum = 31_536_000)]
     pub(crate) signs_in: Option<u64>,
     /// Why, for the audit
-    #[schema(min_length = 1, max_length = 500)]
+    #[schema(min_length = 1, max_length = 500, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     pub(crate) reason: String,
 }
 
@@ -310,7 +317,7 @@ pub(crate) struct RotateRequest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RetireRequest {
     /// Why, for the audit
-    #[schema(min_length = 1, max_length = 500)]
+    #[schema(min_length = 1, max_length = 500, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
     pub(crate) reason: String,
 }
 

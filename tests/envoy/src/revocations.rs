@@ -139,4 +139,7 @@ fn demo_keys(to: &Path) {
 }
 
 /// The worthless key of the compose example, whose public half is in its `envoy.yaml`.
-const DEMO_KEY: (&str, &str) = ("demo.json", include_str!("../../../envoy/compose/revocations-key/demo.json"));
+const DEMO_KEY: (&str, &str) = (
+    "mpwcwFWMbotg9A3O8JfP2b9smXUqvpRd9xXbdNalaaY.json",
+    include_str!("../../../envoy/compose/revocations-key/mpwcwFWMbotg9A3O8JfP2b9smXUqvpRd9xXbdNalaaY.json"),
+);

@@ -8,6 +8,7 @@ use tracing::error;
 use crate::documents::{Mistake, Problem};
 use crate::service::callers::Denial;
 use crate::service::signing::KeyFault;
+use crate::service::store::{ChangeFault, MOST_HELD};
 
 /// A problem on its way out.
 #[derive(Debug)]
@@ -80,6 +81,18 @@ impl From<sqlx::Error> for Refused {
     fn from(error: sqlx::Error) -> Self {
         error!(%error, "the database failed");
         Self::unavailable("The database failed. Whether the change was made is not known: ask again.")
+    }
+}
+
+impl From<ChangeFault> for Refused {
+    fn from(fault: ChangeFault) -> Self {
+        match fault {
+            ChangeFault::Database(error) => error.into(),
+            ChangeFault::Full => {
+                let detail = format!("There are {MOST_HELD} revocations, and gates take no more. Nothing was done.");
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "too_many_revocations", detail)
+            }
+        }
     }
 }
 

@@ -13,12 +13,13 @@ use super::problem::Refused;
 use super::{Caller, Problems};
 use crate::documents::{EventPage, LiftRequest, Mistake, Outcome, Problem, RevocationPage, RevokeRequest, Selection};
 use crate::service::standing::{Time, Wish};
-use crate::service::store::{Change, Filter};
+use crate::service::store::{Change, ChangeFault, Filter};
 use crate::service::{asked, clock};
 
 /// Revokes somebody's tokens. The answer comes when it is on disk; asking again is no mistake
 #[utoipa::path(post, path = "/v1/revocations", tag = "revocations", operation_id = "revoke", security(("bearer" = [])),
-    request_body = RevokeRequest, responses((status = 200, body = Outcome), Problems))]
+    request_body = RevokeRequest, responses((status = 200, body = Outcome),
+    (status = 507, description = "There is no room for another revocation", body = Problem, content_type = "application/problem+json"), Problems))]
 pub(super) async fn revoke(
     State(service): State<Arc<Service>>,
     Extension(caller): Extension<Caller>,
@@ -79,7 +80,7 @@ async fn change(service: &Arc<Service>, caller: &Caller, change: Change) -> Resu
         let done = service.store.apply(&[change], &stamp, service.lifetimes).await?;
         service.metrics.changed(started.elapsed().as_secs_f64());
         service.notice().await;
-        Ok::<_, sqlx::Error>(done)
+        Ok::<_, ChangeFault>(done)
     });
     let done = task.await.map_err(|_| Refused::unavailable("The change was not finished. Ask again."))??;
     let Some((changed, known)) = done.into_iter().next().and_then(|done| Some((done.changed, done.known?))) else {

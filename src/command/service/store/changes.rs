@@ -28,6 +28,23 @@ pub(crate) struct Done {
     pub(crate) known: Option<Known>,
 }
 
+/// Why changes were not made; none of them was.
+#[derive(Debug)]
+pub(crate) enum ChangeFault {
+    /// The database failed. Whether the changes were made is not known.
+    Database(sqlx::Error),
+    /// There is no room for another revocation.
+    Full,
+}
+
+impl From<sqlx::Error> for ChangeFault {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// Most revocations: gates refuse a feed of more than 2,000,000 entries, those that are told twice included.
+pub(crate) const MOST_HELD: u64 = 1_900_000;
 /// Clocks differ: what has expired here may matter elsewhere a little longer.
 const GRACE: Time = 3_600;
 
@@ -38,7 +55,7 @@ impl Store {
         changes: &[Change],
         stamp: &Stamp,
         lifetimes: Lifetimes,
-    ) -> Result<Vec<Done>, sqlx::Error> {
+    ) -> Result<Vec<Done>, ChangeFault> {
         let moment = Moment { now: Time::try_from(stamp.seconds()).unwrap_or(Time::MAX), lifetimes };
         let mut transaction = self.write().await?;
         let mut all = Vec::with_capacity(changes.len());
@@ -104,10 +121,13 @@ async fn apply_one(
     stamp: &Stamp,
     moment: &Moment,
     connection: &mut SqliteConnection,
-) -> Result<Done, sqlx::Error> {
+) -> Result<Done, ChangeFault> {
     let Change { subject, wish, reason } = change;
     let before = reading::standing(subject, connection).await?;
     let granted = moment.grant(*wish, subject, before);
+    if before.is_none() && granted.is_some() && reading::held(connection).await? >= MOST_HELD {
+        return Err(ChangeFault::Full);
+    }
     let sequence = match granted {
         Some(standing) => Some(put(subject, standing, connection).await?),
         None => None,

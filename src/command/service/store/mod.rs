@@ -7,6 +7,9 @@ mod audit;
 mod changes;
 mod reading;
 
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +18,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlitePool};
 
 pub(crate) use self::audit::{Line, Stamp};
-pub(crate) use self::changes::Change;
+pub(crate) use self::changes::{Change, ChangeFault, MOST_HELD};
 pub(crate) use self::reading::{Filter, Head};
 
 /// Where the data is.
@@ -56,9 +59,9 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the database, makes it if there is none, and brings it up to date.
     pub(crate) async fn open(address: &Address) -> Result<Self, sqlx::Error> {
+        private(address.file())?;
         let options = SqliteConnectOptions::new()
             .filename(address.file())
-            .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY);
@@ -76,6 +79,14 @@ impl Store {
     pub(crate) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+/// Makes the database's file if there is none, for its owner alone: it names people and says why they were revoked.
+fn private(file: &Path) -> Result<(), sqlx::Error> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error.into()),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

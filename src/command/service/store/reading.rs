@@ -84,8 +84,7 @@ impl Store {
 
     /// How many revocations are held.
     pub(crate) async fn count(&self) -> Result<u64, sqlx::Error> {
-        let row = sqlx::query("SELECT count(*) FROM revocations").fetch_one(&self.readers).await?;
-        unsigned(&row, 0)
+        held(&mut *self.readers.acquire().await?).await
     }
 
     /// What changed after a place in the feed, and how far the feed is; the newest changes are left out beyond `most`.
@@ -166,6 +165,11 @@ const KNOWN: &str = "SELECT r.kind, r.realm, r.name, r.not_before, r.blocked_sin
 async fn head(connection: &mut SqliteConnection) -> Result<Head, sqlx::Error> {
     let row = sqlx::query("SELECT sequence, complete_from FROM feed").fetch_one(connection).await?;
     Ok(Head { sequence: unsigned(&row, 0)?, complete_from: unsigned(&row, 1)? })
+}
+
+/// How many revocations are held.
+pub(super) async fn held(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+    unsigned(&sqlx::query("SELECT held FROM feed").fetch_one(connection).await?, 0)
 }
 
 /// What holds for a subject.

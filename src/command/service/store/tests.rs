@@ -100,7 +100,7 @@ async fn the_audit_and_the_sequence_cannot_be_rewritten() {
         "DELETE FROM audit",
         "UPDATE feed SET sequence = 0",
         "DELETE FROM feed",
-        "INSERT INTO feed VALUES (2, 0, 0)",
+        "INSERT INTO feed VALUES (2, 0, 0, 0)",
     ] {
         assert!(sqlx::query(statement).execute(&store.writer).await.is_err(), "{statement}");
     }
@@ -172,6 +172,32 @@ async fn a_restored_database_moves_on_and_asks_for_snapshots() {
     assert_eq!(apply(&store, user(2), THEN, NOW).await.known.unwrap().sequence, 101);
     let events = store.history(&Filter::default(), None, 10).await.unwrap();
     assert_eq!(events[1].action, Action::Sequence);
+}
+
+#[tokio::test]
+async fn a_full_database_takes_no_further_subject_but_every_change_of_those_it_has() {
+    let (_place, store) = store().await;
+    apply(&store, user(1), THEN, NOW).await;
+    apply(&store, user(2), Wish::Block, NOW).await;
+    assert_eq!(store.count().await.unwrap(), 2);
+    let full = i64::try_from(MOST_HELD).unwrap();
+    sqlx::query("UPDATE feed SET held = $1").bind(full).execute(&store.writer).await.unwrap();
+    let refused = store.apply(&[change(user(3), THEN)], &stamp(NOW), LIFETIMES).await;
+    assert!(matches!(refused, Err(ChangeFault::Full)));
+    assert!(apply(&store, user(1), Wish::Block, NOW).await.changed);
+    assert!(apply(&store, user(2), Wish::Lift, NOW).await.changed);
+    assert_eq!(store.history(&Filter::default(), None, 10).await.unwrap().len(), 4);
+    assert_eq!(store.head().await.unwrap().sequence, 4);
+}
+
+#[tokio::test]
+async fn the_database_is_its_owner_s_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (place, store) = store().await;
+    apply(&store, user(1), THEN, NOW).await;
+    for entry in place.path().read_dir().unwrap().map(Result::unwrap) {
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{entry:?}");
+    }
 }
 
 #[tokio::test]

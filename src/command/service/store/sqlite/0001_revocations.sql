@@ -4,9 +4,11 @@ CREATE TABLE feed (
     -- The last change's. Only ever grows.
     sequence INTEGER NOT NULL CHECK (sequence >= 0),
     -- Whoever has seen less needs a snapshot: something that mattered to them has been forgotten since.
-    complete_from INTEGER NOT NULL CHECK (complete_from BETWEEN 0 AND sequence)
+    complete_from INTEGER NOT NULL CHECK (complete_from BETWEEN 0 AND sequence),
+    -- How many revocations there are: counting a million takes a while.
+    held INTEGER NOT NULL CHECK (held >= 0)
 ) STRICT;
-INSERT INTO feed VALUES (1, 0, 0);
+INSERT INTO feed VALUES (1, 0, 0, 0);
 
 CREATE TRIGGER feed_never_goes_back BEFORE UPDATE ON feed
 WHEN NEW.sequence < OLD.sequence OR NEW.complete_from < OLD.complete_from
@@ -31,6 +33,12 @@ CREATE TABLE revocations (
     PRIMARY KEY (kind, realm, name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX revocations_expire ON revocations (expires) WHERE expires IS NOT NULL;
+
+CREATE TRIGGER revocation_is_counted AFTER INSERT ON revocations
+BEGIN UPDATE feed SET held = held + 1; END;
+
+CREATE TRIGGER revocation_is_no_longer_counted AFTER DELETE ON revocations
+BEGIN UPDATE feed SET held = held - 1; END;
 
 -- What was asked, by whom and why. Times are Unix milliseconds.
 CREATE TABLE audit (
