@@ -34,9 +34,10 @@ command: ## Builds the command: dist/entra-gate
 	@cp $(TARGET_DIR)/release/entra-gate dist/entra-gate
 	@echo "dist/entra-gate: $$(wc -c < dist/entra-gate) bytes"
 
-demo: wasm ## The tour: real Envoy, mock Entra, requests and answers; stays up until Ctrl-C, or not with ONCE=1
+demo: wasm ## The tour: real Envoy, mock Entra, revocations, requests and answers; stays up until Ctrl-C, or not with ONCE=1
 	@$(SETUP)/envoy.sh $(DEMO_ENVOY)
 	@cargo build --locked -p mock-entra --bins
+	@cargo build --locked -p entra-gate --bin entra-gate --features command
 	@cargo run --locked -p envoy-tests --bin tour -- $(if $(ONCE),--once)
 
 test: ## Everything that a change must pass
@@ -87,9 +88,10 @@ size: ## The filter's size against its budget (after `make wasm`)
 envoy: ## Installs the supported versions of Envoy into .tools/
 	@$(SETUP)/envoy.sh
 
-# Cargo builds the binaries of a package for that package's own tests only; the mock is another package's.
+# Cargo builds the binaries of a package for that package's own tests only; the mock and the command are other packages'.
 e2e: envoy agreement ## Tests with the real Envoy, every supported version (after `make wasm`)
 	@cargo build --locked -p mock-entra --bins
+	@cargo build --locked -p entra-gate --bin entra-gate --features command
 	@cargo test --locked -p envoy-tests --no-fail-fast
 
 agreement: ## Builds the filter that compares the host's verifier with ours: dist/agreement.wasm

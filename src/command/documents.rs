@@ -58,7 +58,11 @@ pub(crate) struct RevokeRequest {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) whole_tenant: bool,
     /// Why, for the audit
-    #[schema(min_length = 1, max_length = 500, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
+    #[schema(
+        min_length = 1,
+        max_length = 500,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
     pub(crate) reason: String,
     /// What is not known, to be refused by name.
     #[serde(flatten)]
@@ -91,7 +95,11 @@ pub(crate) struct LiftRequest {
     #[serde(flatten)]
     pub(crate) members: Members,
     /// Why, for the audit
-    #[schema(min_length = 1, max_length = 500, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
+    #[schema(
+        min_length = 1,
+        max_length = 500,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
     pub(crate) reason: String,
     /// What is not known, to be refused by name.
     #[serde(flatten)]
@@ -308,7 +316,11 @@ pub(crate) struct RotateRequest {
     #[schema(maximum = 31_536_000)]
     pub(crate) signs_in: Option<u64>,
     /// Why, for the audit
-    #[schema(min_length = 1, max_length = 500, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
+    #[schema(
+        min_length = 1,
+        max_length = 500,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
     pub(crate) reason: String,
 }
 
@@ -317,7 +329,11 @@ pub(crate) struct RotateRequest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RetireRequest {
     /// Why, for the audit
-    #[schema(min_length = 1, max_length = 500, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")]
+    #[schema(
+        min_length = 1,
+        max_length = 500,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
     pub(crate) reason: String,
 }
 

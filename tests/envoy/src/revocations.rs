@@ -107,6 +107,12 @@ impl Revocations {
         Self { origin }
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     /// Runs `entra-gate revocations …` as a person would; what it prints for programs.
     ///
     /// # Panics

@@ -12,8 +12,6 @@ use serde_json::{Map, Value, json};
 use super::Scope;
 use crate::failure::Failure;
 
-/// The header in which the core hands out the roles of a verified token; it is never sent to anybody.
-pub(super) const ROLES_HEADER: &str = "x-entra-gate-roles";
 /// The cluster of providers that name none.
 const DIRECT: &str = "direct";
 
@@ -32,7 +30,7 @@ struct Document {
 /// Which app roles may do what.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Roles {
+struct Roles {
     read: Vec<String>,
     manage: Vec<String>,
     keys: Vec<String>,
@@ -47,7 +45,7 @@ impl Default for Roles {
 
 impl Roles {
     /// The roles of which one is enough. Whoever may change something may see it.
-    pub(super) fn of(&self, scope: Scope) -> Vec<&str> {
+    fn of(&self, scope: Scope) -> Vec<&str> {
         let all: Vec<&Vec<String>> = match scope {
             Scope::Keys => vec![&self.keys],
             Scope::Manage => vec![&self.manage],
@@ -61,7 +59,6 @@ impl Roles {
 pub(super) struct Configuration {
     /// The document for the core; policies do not leave their thread, so it is compiled where it is used.
     document: String,
-    pub(super) roles: Roles,
     /// Where requests for these clusters go; others go to the address's own host.
     pub(super) clusters: BTreeMap<String, Url>,
 }
@@ -78,9 +75,9 @@ impl Configuration {
                 provider.insert("upstream".to_owned(), json!({ "cluster": DIRECT }));
             }
         }
-        for roles in [&roles.read, &roles.manage, &roles.keys] {
-            if roles.iter().any(String::is_empty) {
-                return Err(fault(&"roles: found an empty name, expected the name of an app role"));
+        for (name, roles) in [("read", &roles.read), ("manage", &roles.manage), ("keys", &roles.keys)] {
+            if roles.is_empty() || roles.iter().any(String::is_empty) {
+                return Err(fault(&format!("roles.{name}: found no name, expected the names of app roles")));
             }
         }
         let address = |(name, address): (String, String)| match Url::parse(&address) {
@@ -95,9 +92,14 @@ impl Configuration {
             let expected = "expected the tenants whose administrators may appoint callers";
             return Err(fault(&format!("providers.{name}.tenants: found `any`, {expected}")));
         }
-        let forward = json!({ "claim_headers": [{ "header": ROLES_HEADER, "claim": "roles" }] });
-        let document = json!({ "providers": providers, "forward": forward }).to_string();
-        let configuration = Self { document, roles, clusters };
+        // A path for each scope: so the core itself judges whether a token's roles are enough, an application's and a user's.
+        let rule = |scope: Scope| {
+            let roles = roles.of(scope);
+            json!({ "match": { "path": scope.path() }, "require": { "app_roles": roles, "user_roles": roles } })
+        };
+        let rules = [Scope::Keys, Scope::Manage, Scope::Read].map(rule);
+        let document = json!({ "providers": providers, "rules": rules }).to_string();
+        let configuration = Self { document, clusters };
         let mistakes = configuration.compile().err().unwrap_or_default();
         if mistakes.is_empty() {
             return Ok(configuration);
@@ -127,12 +129,10 @@ mod tests {
 
     #[test]
     fn roles_have_defaults_and_changing_implies_seeing() {
-        let configuration = read(GOOD).unwrap_or_else(|failure| panic!("{failure}"));
-        let roles = &configuration.roles;
+        let roles = Roles::default();
         assert_eq!(roles.of(Scope::Manage), ["Revocations.Manage"]);
         assert_eq!(roles.of(Scope::Read), ["Revocations.Read", "Revocations.Manage", "Revocations.Keys"]);
-        let own = read(&format!("{GOOD}\nroles: {{ manage: [A, B] }}")).unwrap_or_else(|failure| panic!("{failure}"));
-        assert_eq!(own.roles.of(Scope::Manage), ["A", "B"]);
+        assert!(read(&format!("{GOOD}\nroles: {{ manage: [A, B] }}")).is_ok());
     }
 
     #[test]
@@ -144,7 +144,8 @@ mod tests {
             (&GOOD.replace("[8d7f1c2a-5b3e-4f60-9a71-2c4d6e8f0a1b]", "any"), "providers.staff.tenants: found `any`"),
             (&GOOD.replace("audiences", "audience"), "providers.staff.audience"),
             (&format!("{GOOD}\nrole: 1"), "role"),
-            (&format!("{GOOD}\nroles: {{ manage: [\"\"] }}"), "empty name"),
+            (&format!("{GOOD}\nroles: {{ manage: [\"\"] }}"), "roles.manage"),
+            (&format!("{GOOD}\nroles: {{ read: [] }}"), "roles.read"),
             (&format!("{GOOD}\nclusters: {{ entra: \"ftp://x\" }}"), "clusters.entra"),
         ] {
             let failure = read(text).err().unwrap_or_else(|| panic!("{text}"));

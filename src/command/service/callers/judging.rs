@@ -6,20 +6,19 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra_gate::answer;
 use entra_gate::jose::signature::Software;
 use entra_gate::judge::memory::Memory;
 use entra_gate::judge::refusal::Refusal;
 use entra_gate::judge::request::Request;
-use entra_gate::judge::verdict::{Grant, Lack, Outlook, Recall, Verdict, Want};
+use entra_gate::judge::verdict::{Identity, Lack, Outlook, Recall, Verdict, Want};
 use entra_gate::judge::{Given, bearer, judge};
 use entra_gate::keys::discovery::FetchFault;
 use entra_gate::keys::document::{Document, DocumentId};
 use entra_gate::keys::freshness::{Cause, Millis, Progress, millis};
 use entra_gate::keys::record::Fetched;
 use entra_gate::keys::store::KeyStore;
+use entra_gate::policy::sources::Carried;
 use entra_gate::policy::{Policy, RevocationPolicy};
 use entra_gate::revocation::fingerprint::HashKey;
 use entra_gate::revocation::set::Fed;
@@ -29,7 +28,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::configuration::{Configuration, ROLES_HEADER, Roles};
+use super::configuration::Configuration;
 use super::fetching::Fetcher;
 use super::{Denial, Scope};
 use crate::documents::Actor;
@@ -70,7 +69,6 @@ pub(super) struct Question {
 /// The thread's own.
 pub(super) struct Judging {
     policy: Policy,
-    roles: Roles,
     keys: KeyStore,
     memory: Memory,
     /// Whoever is revoked does not manage revocations.
@@ -117,12 +115,11 @@ impl Judging {
                 unknown_kid: false,
             };
             let sources = policy.documents.iter().map(|document| document.as_ref().map(source)).collect();
-            let (keys, roles) = (policy.key_store(), configuration.roles);
+            let keys = policy.key_store();
             let (memory, waiting) = (Memory::default(), Vec::new());
             let mut revocations = Revocations::new([]);
             revocations.fed = Fed::new(key);
-            Self { policy, roles, keys, memory, revocations, sources, waiting, fetcher, runtime, events }
-                .run(&receiver);
+            Self { policy, keys, memory, revocations, sources, waiting, fetcher, runtime, events }.run(&receiver);
         };
         thread::Builder::new()
             .name("judging".to_owned())
@@ -159,11 +156,15 @@ impl Judging {
             return;
         }
         let now = clock::millis();
+        // The only place where a caller's credential may be.
+        let header = |name: &String| question.authorization.clone().filter(|_| name == "authorization");
+        let headers = self.policy.sources.headers().iter().map(header).collect();
         let request = Request {
             method: "GET".to_owned(),
             authority: String::new(),
-            path: "/".to_owned(),
-            authorization: question.authorization.clone(),
+            path: question.scope.path().to_owned(),
+            preflight: false,
+            carried: Carried { headers, parameters: Vec::new() },
         };
         let given = Given {
             policy: &self.policy,
@@ -174,42 +175,21 @@ impl Judging {
             signatures: &Software,
         };
         let judgement = judge(&request, &given);
-        if let (Verdict::Allow(grant), Recall::Miss) = (&judgement.verdict, judgement.recall)
-            && let (Some(facts), Ok(Some(token))) = (grant.facts(), bearer::token(request.authorization.as_deref()))
-        {
-            self.memory.remember(token, facts);
+        if let (Verdict::Allow(grant), Recall::Miss) = (&judgement.verdict, judgement.recall) {
+            let found = bearer::find(&request.carried, &self.policy.sources).ok().flatten();
+            let token = found.and_then(|credential| bearer::b64token(credential.bytes).ok());
+            if let (Some(facts), Some(token)) = (grant.facts(), token) {
+                self.memory.remember(token, facts);
+            }
         }
         match judgement.verdict {
             Verdict::Allow(grant) => {
-                let answer = self.permit(&grant, question.scope);
-                let _ = question.answer.send(answer);
+                let identity = grant.identity().cloned().unwrap_or_default();
+                let _ = question.answer.send(Ok(actor(identity)));
             }
             Verdict::Lack(lack) => self.wait(question, documents, lack, now),
             Verdict::Refuse(refusal) => self.refuse(question, &refusal),
         }
-    }
-
-    /// The bearer of a good token, if a role lets them.
-    fn permit(&self, grant: &Grant, scope: Scope) -> Result<Actor, Denial> {
-        let held = roles(grant);
-        let needed = self.roles.of(scope);
-        if needed.iter().any(|role| held.iter().any(|held| held == role)) {
-            let identity = grant.identity().cloned().unwrap_or_default();
-            return Ok(Actor::Token {
-                provider: identity.provider,
-                tenant: identity.tenant,
-                subject: identity.subject,
-                client: identity.client,
-                token_id: identity.token_id,
-            });
-        }
-        Err(Denial {
-            status: 403,
-            reason: "role_insufficient".to_owned(),
-            detail: format!("The token has none of the app roles [{}] in `roles`.", needed.join(", ")),
-            challenge: Some("Bearer error=\"insufficient_scope\"".to_owned()),
-            retry_after: None,
-        })
     }
 
     fn refuse(&self, question: Question, refusal: &Refusal) {
@@ -303,9 +283,7 @@ impl Judging {
     }
 }
 
-/// The verified `roles`, which Entra writes as an array.
-fn roles(grant: &Grant) -> Vec<String> {
-    let header = grant.headers().iter().find(|(name, _)| name == ROLES_HEADER);
-    let array = header.and_then(|(_, value)| URL_SAFE_NO_PAD.decode(value).ok());
-    array.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
+fn actor(identity: Identity) -> Actor {
+    let Identity { provider, tenant, subject, client, token_id } = identity;
+    Actor::Token { provider, tenant, subject, client, token_id }
 }

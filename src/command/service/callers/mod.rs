@@ -30,6 +30,17 @@ pub(crate) enum Scope {
     Read,
 }
 
+impl Scope {
+    /// The path by which the core's rules know it.
+    fn path(self) -> &'static str {
+        match self {
+            Self::Keys => "/keys",
+            Self::Manage => "/manage",
+            Self::Read => "/read",
+        }
+    }
+}
+
 /// Why a caller may not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Denial {
