@@ -4,8 +4,9 @@ use std::fs;
 use std::process::ExitCode;
 
 use envoy_tests::bootstrap::Options;
-use envoy_tests::envoy::repository;
-use envoy_tests::token::{CONTOSO, DAEMON, FABRIKAM, ORDERS, PUBLIC, encode, parts};
+use envoy_tests::configuration::{provider, workforce};
+use envoy_tests::envoy::{repository, wasm};
+use envoy_tests::token::{CONTOSO, CUSTOMERS, DAEMON, FABRIKAM, ORDERS, PUBLIC, encode, parts};
 use envoy_tests::upstream::Echo;
 use envoy_tests::{Answer, Release, Request, Suite, World, behaviours};
 use serde_json::{Value, json};
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         the_jwt_authn_example_with_keys_and_a_header,
         the_jwt_authn_example_with_rules,
         the_jwt_authn_example_of_groups,
+        two_filters_in_a_row_ask_for_two_tokens,
     ];
     Suite::new().alone(&[Release::newest()], behaviours).run()
 }
@@ -101,7 +103,7 @@ async fn the_policy_with_a_signing_key(release: &Release) {
         (contoso, json!({"audience": "api.fabrikam.example"}), "audience_not_allowed"),
         ("http://contoso.com", json!({}), "issuer_not_allowed"),
         (contoso, json!({"alg": "RS256"}), "algorithm_not_allowed"),
-        (contoso, json!({"claims": {"exp": null}}), "claim_missing"),
+        (contoso, json!({"expires_in": -600, "issued_ago": 4200}), "token_expired"),
     ] {
         let token = signed(&world, iss, members).await;
         world.assert_token_refused("/orders", &token, reason).await;
@@ -206,4 +208,24 @@ async fn the_jwt_authn_example_of_groups(release: &Release) {
     let other = world.mint(of("external_id")).await;
     world.assert_token_refused("/one", &other, "issuer_not_allowed").await;
     world.assert_refused(Request::get("/any"), "token_missing").await;
+}
+
+async fn two_filters_in_a_row_ask_for_two_tokens(release: &Release) {
+    let customers = provider(&json!({
+        "kind": "external_id", "domain": "contosocustomers", "tenants": [CUSTOMERS],
+        "token_sources": [{"header": "x-customer-token"}],
+    }));
+    let second = Options::new(release, json!({"providers": {"customers": customers}}));
+    let mut options = Options::new(release, workforce(&json!({})));
+    options.later_filters = vec![second.filter(&wasm())];
+    let world = World::start(&options).await;
+    let (staff, customer) = (world.mint(json!({})).await, world.mint(json!({"kind": "external_id"})).await);
+    for _ in 0..3 {
+        passes(&world, Request::get("/orders").bearer(&staff).header("x-customer-token", customer.as_str())).await;
+    }
+    world.assert_refused(Request::get("/orders").bearer(&staff), "token_missing").await;
+    let without_staff = Request::get("/orders").header("x-customer-token", customer.as_str());
+    world.assert_refused(without_staff, "token_missing").await;
+    let wrong_way_round = Request::get("/orders").bearer(&customer).header("x-customer-token", staff);
+    world.assert_refused(wrong_way_round, "issuer_not_allowed").await;
 }
