@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 
 use crate::machine::on_cores;
 use crate::setup::{Filter, Log, Setup, Stream};
-use crate::tokens::Pool;
+use crate::tokens::{Pool, forged};
 use crate::wrk::{Load, Outcome};
 
 /// Between looks at a process that is coming to rest.
@@ -206,17 +206,26 @@ impl Subject {
             Stream::New | Stream::OneNewIn(_) => &self.pool.last,
             Stream::Repeated(_) | Stream::Drawn(_) | Stream::Forged => &self.pool.first,
         };
-        until(&format!("a right token passes {:?}", self.setup.filter), async || {
-            let answer = self.envoy.ingress().send(Request::get(&self.setup.path).bearer(token)).await.ok()?;
-            (answer.status == 200).then_some(())
+        let filter = &self.setup.filter;
+        until(&format!("a right token passes {filter:?}"), async || {
+            (self.status_for(token).await? == 200).then_some(())
         })
         .await;
-        let documents = u64::try_from(self.setup.filter.documents())?;
+        if filter.judges() {
+            let status = self.status_for(&forged(token)?).await;
+            ensure!(status == Some(401), "{filter:?} answers a forged token with {status:?}");
+        }
+        let documents = u64::try_from(filter.documents())?;
         until(&format!("{documents} documents are fetched"), async || {
             (self.envoy.stat("keys.fetch_ok").await >= documents).then_some(())
         })
         .await;
         Ok(())
+    }
+
+    async fn status_for(&self, token: &str) -> Option<u16> {
+        let request = Request::get(&self.setup.path).bearer(token);
+        self.envoy.ingress().send(request).await.ok().map(|answer| answer.status)
     }
 
     /// How many requests ended, if all of them ended as they should.
