@@ -127,7 +127,12 @@ fn compile_value(root: &Node<'_>, environment: &Environment<'_>) -> Option<Polic
     };
     let preflights = members.optional("bypass_cors_preflight", Node::flag);
     let resource = members.optional("resource_metadata", |node| {
-        resource::compile(node, providers.as_deref().unwrap_or_default(), &gathered.documents.fetched)
+        resource::compile(
+            node,
+            providers.as_deref().unwrap_or_default(),
+            &gathered.documents.fetched,
+            &gathered.sources,
+        )
     });
     let responses = responses::compile(members.get("responses").as_ref());
     let revocation = members.optional("revocation", revocation::compile);

@@ -7,6 +7,7 @@ use super::node::Node;
 use crate::keys::document::{Address, Document};
 use crate::policy::provider::{Kind, PersonalAccounts, Provider, Tenants};
 use crate::policy::resource::Resource;
+use crate::policy::sources::Source;
 
 pub(super) const MEMBERS: [&str; 5] =
     ["authorization_servers", "resource", "resource_documentation", "resource_name", "scopes_supported"];
@@ -18,6 +19,7 @@ pub(super) fn compile(
     node: &Node<'_>,
     providers: &[Provider],
     documents: &[Option<Document>],
+    sources: &[Source],
 ) -> Option<(Resource, String)> {
     let members = node.object(&MEMBERS, &[])?;
     let resource = members.required("resource").and_then(|node| identifier(&node));
@@ -39,7 +41,7 @@ pub(super) fn compile(
     if !servers.is_empty() {
         add("authorization_servers", servers.into());
     }
-    add("bearer_methods_supported", vec!["header"].into());
+    add("bearer_methods_supported", bearer_methods(sources).into());
     if let Some(scopes) = scopes? {
         add("scopes_supported", scopes.into());
     }
@@ -52,6 +54,13 @@ pub(super) fn compile(
     let resource = Resource::new(address.path(), Value::Object(document).to_string());
     let url = format!("https://{}{}", address.authority(), resource.well_known());
     Some((resource, url))
+}
+
+/// The methods of RFC 6750 section 2 by which tokens may be sent; other places have no names there.
+fn bearer_methods(sources: &[Source]) -> Vec<&'static str> {
+    let has = |wanted: &Source| sources.iter().any(|source| source.is_same(wanted));
+    let methods = [("header", Source::bearer()), ("query", Source::Query("access_token".to_owned()))];
+    methods.into_iter().filter(|(_, source)| has(source)).map(|(method, _)| method).collect()
 }
 
 /// RFC 9728 section 1.2: https, no fragment. A query has no place either: nothing could be served below it.

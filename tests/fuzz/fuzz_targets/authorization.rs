@@ -8,6 +8,7 @@ use entra_gate::judge::memory::Memory;
 use entra_gate::judge::request::Request;
 use entra_gate::judge::verdict::Verdict;
 use entra_gate::judge::{Given, judge};
+use entra_gate::policy::sources::Carried;
 use entra_gate::revocation::Revocations;
 use entra_gate::signals::refusal_line;
 use libfuzzer_sys::fuzz_target;
