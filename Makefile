@@ -81,10 +81,11 @@ size: ## The filter's size against its budget (after `make wasm`)
 envoy: ## Installs the supported versions of Envoy into .tools/
 	@$(SETUP)/envoy.sh
 
-# Cargo builds the binaries of a package for that package's own tests only; the mock is another package's.
+# Cargo builds the binaries of a package for that package's own tests only; the mock is another package's. Most behaviours
+# wait for something most of the time, so that more of them at once than there are cores end sooner.
 e2e: envoy agreement ## Tests with the real Envoy, every supported version (after `make wasm`)
 	@cargo build --locked -p mock-entra --bins
-	@cargo test --locked -p envoy-tests --no-fail-fast
+	@cargo test --locked -p envoy-tests --no-fail-fast -- --test-threads 6
 
 agreement: ## Builds the filter that compares the host's verifier with ours: dist/agreement.wasm
 	@$(SETUP)/wasm-cargo.sh build --release --locked -p agreement
