@@ -17,7 +17,7 @@ FUZZ_SECONDS := 60
 export ENTRA_GATE_WASM := $(CURDIR)/$(WASM)
 export ENTRA_GATE_ENVOYS := $(foreach v,$(ENVOY_VERSIONS),$(CURDIR)/.tools/envoy-$(v)/bin/envoy)
 
-.PHONY: help wasm demo test bench micro fixtures fuzz scripts fmt lint deny doc unit size envoy agreement e2e compose clean
+.PHONY: help wasm command demo test bench micro fixtures fuzz scripts fmt lint deny doc unit size envoy agreement e2e compose clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-9s %s\n", $$1, $$2 }'
@@ -28,9 +28,16 @@ wasm: ## Builds the filter: dist/entra_gate.wasm
 	@$(SETUP)/wasm-shrink.sh $(TARGET_DIR)/wasm32-wasip1/release/entra_gate.wasm $(WASM)
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
 
-demo: wasm ## The tour: real Envoy, mock Entra, requests and answers; stays up until Ctrl-C, or not with ONCE=1
+command: ## Builds the command: dist/entra-gate
+	@cargo build --release --locked -p entra-gate --bin entra-gate --features command
+	@mkdir -p dist
+	@cp $(TARGET_DIR)/release/entra-gate dist/entra-gate
+	@echo "dist/entra-gate: $$(wc -c < dist/entra-gate) bytes"
+
+demo: wasm ## The tour: real Envoy, mock Entra, revocations, requests and answers; stays up until Ctrl-C, or not with ONCE=1
 	@$(SETUP)/envoy.sh $(DEMO_ENVOY)
 	@cargo build --locked -p mock-entra --bins
+	@cargo build --locked -p entra-gate --bin entra-gate --features command
 	@cargo run --locked -p envoy-tests --bin tour -- $(if $(ONCE),--once)
 
 test: ## Everything that a change must pass
@@ -63,7 +70,7 @@ fmt: ## Formatting
 	@cargo fmt --all --check
 
 lint: ## clippy, natively and for wasm, warnings denied
-	@cargo clippy --locked --workspace --all-targets -- -D warnings
+	@cargo clippy --locked --workspace --all-targets --features entra-gate/command -- -D warnings
 	@$(SETUP)/wasm-cargo.sh clippy --locked -p entra-gate --lib -- -D warnings
 
 deny: ## Licences, bans, sources and advisories of the dependencies
@@ -73,7 +80,7 @@ doc: ## Documentation, warnings denied
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
 unit: ## Unit and integration tests, natively
-	@cargo test --locked --workspace --exclude envoy-tests --no-fail-fast
+	@cargo test --locked --workspace --exclude envoy-tests --features entra-gate/command --no-fail-fast
 
 size: ## The filter's size against its budget (after `make wasm`)
 	@bytes=$$(wc -c < $(WASM)); echo "$(WASM): $$bytes of at most $(WASM_BUDGET) bytes"; [ $$bytes -le $(WASM_BUDGET) ]
@@ -81,9 +88,10 @@ size: ## The filter's size against its budget (after `make wasm`)
 envoy: ## Installs the supported versions of Envoy into .tools/
 	@$(SETUP)/envoy.sh
 
-# Cargo builds the binaries of a package for that package's own tests only; the mock is another package's.
+# Cargo builds the binaries of a package for that package's own tests only; the mock and the command are other packages'.
 e2e: envoy agreement ## Tests with the real Envoy, every supported version (after `make wasm`)
 	@cargo build --locked -p mock-entra --bins
+	@cargo build --locked -p entra-gate --bin entra-gate --features command
 	@cargo test --locked -p envoy-tests --no-fail-fast
 
 agreement: ## Builds the filter that compares the host's verifier with ours: dist/agreement.wasm

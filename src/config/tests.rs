@@ -406,7 +406,8 @@ fn a_feed_that_cannot_be_meant_is_refused() {
 #[test]
 fn entries_may_end_and_be_lifted() {
     let mut document = provider(json!({}));
-    let entry = json!({"tenant": TENANT.to_uppercase(), "user": "u", "blocked": true, "unblocked_at": 9, "expires": 99});
+    let entry =
+        json!({"tenant": TENANT.to_uppercase(), "user": "u", "blocked": true, "unblocked_at": 9, "expires": 99});
     document["revocation"] = json!({"entries": [entry]});
     let entries = policy(&document).revocation.unwrap().entries;
     assert_eq!((entries[0].rule.effect(), entries[0].expires), (Effect::NotBefore(9), Some(99)));

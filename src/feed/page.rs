@@ -5,8 +5,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use superboring::reexports::rsa::sha2::{Digest as _, Sha256};
 use serde_json::{Map, Value, json};
+use superboring::reexports::rsa::sha2::{Digest as _, Sha256};
 
 use super::document::MAX_RECORDS;
 use crate::jose::json::Object;

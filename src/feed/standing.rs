@@ -384,7 +384,8 @@ mod tests {
         let mut standing = held(&feed(0)).asked(u64::MAX, START).failed(Wanted::Snapshot);
         standing.etag = Some("\"9\"".into());
         standing.most_chunks = [3, 4];
-        (standing.chunks, standing.records, standing.deltas, standing.new_deltas, standing.new_entries) = (1, 2, 3, 4, 5);
+        (standing.chunks, standing.records, standing.deltas, standing.new_deltas, standing.new_entries) =
+            (1, 2, 3, 4, 5);
         (standing.confirmed_at, standing.is_eager) = (START, true);
         assert_eq!(Standing::from_bytes(&standing.to_bytes()), Some(standing));
         for bytes in [&b""[..], b"x", b"\x78\x01"] {

@@ -56,7 +56,7 @@ pub fn in_place(mut bootstrap: Value, clusters: &[(&str, SocketAddr)], ingress: 
     let resources = &mut bootstrap["static_resources"];
     for known in resources["clusters"].as_array_mut().into_iter().flatten() {
         let (name, addr) =
-            clusters.iter().find(|(name, _)| known["name"] == *name).expect("the clusters are entra and upstream");
+            clusters.iter().find(|(name, _)| known["name"] == *name).unwrap_or_else(|| panic!("the cluster {} is none of these", known["name"]));
         *known = cluster(name, *addr);
     }
     let port = |port: u16| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});

@@ -14,6 +14,7 @@ pub mod http;
 pub mod patience;
 pub mod python;
 pub mod renewal;
+pub mod revocations;
 pub mod suite;
 pub mod token;
 pub mod upstream;

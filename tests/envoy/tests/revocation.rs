@@ -195,10 +195,7 @@ async fn before_the_first_load_nobody_passes_and_the_revoked_are_known(release: 
     let expired = world.mint(json!({"expires_in": -600, "issued_ago": 4200})).await;
     world.assert_token_refused("/orders", &expired, "token_expired").await;
     assert_eq!(world.send(Request::get("/open")).await.status, 200);
-    until("failures are counted", async || {
-        (world.envoy.stat("revocation.feed_failed").await > 1).then_some(())
-    })
-    .await;
+    until("failures are counted", async || (world.envoy.stat("revocation.feed_failed").await > 1).then_some(())).await;
     feed.behave(Conduct::Good);
     until("the feed is loaded", async || {
         assert_ne!(world.call("/orders", &anna).await.status, 200);
@@ -478,10 +475,7 @@ async fn a_missing_cluster_is_503_and_no_crash(release: &Release) {
     let feed = Feed::start().await;
     let world = world(release, &feed, &json!({"cluster": "nowhere"})).await;
     let token = token_of(&world, "anna").await;
-    until("failures are counted", async || {
-        (world.envoy.stat("revocation.feed_failed").await > 1).then_some(())
-    })
-    .await;
+    until("failures are counted", async || (world.envoy.stat("revocation.feed_failed").await > 1).then_some(())).await;
     world.assert_token_refused("/orders", &token, "revocation_unavailable").await;
     assert!(world.envoy.log().contains("nowhere"), "{}", world.envoy.log());
     world.envoy.assert_sound().await;
