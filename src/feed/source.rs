@@ -46,7 +46,7 @@ impl Signers {
     /// The keys of a set.
     #[must_use]
     pub fn new(keys: KeySet) -> Self {
-        Self { thumbprints: keys.iter().map(|key| key.thumbprint()).collect(), keys }
+        Self { thumbprints: keys.keys().map(|key| key.thumbprint()).collect(), keys }
     }
 
     /// The keys.

@@ -273,7 +273,7 @@ impl Document {
         let (claims, paging) = Claims::read(&payload).unwrap();
         let read = |entry: &Value| Entry::read(entry.as_object().unwrap()).unwrap();
         let entries = payload["entries"].as_array().unwrap().iter().map(read).collect();
-        Self { claims, paging, entries, etag, kid: token.key.kid.clone() }
+        Self { claims, paging, entries, etag, kid: token.key.kid.clone().unwrap_or_default() }
     }
 
     /// The rules by subject, as a gate would merge them.
