@@ -313,7 +313,7 @@ mod tests {
     }
 
     fn held(feed: &Feed) -> Standing {
-        let signer = feed.keys.keys().iter().next().unwrap().thumbprint();
+        let signer = feed.keys.keys().keys().next().unwrap().thumbprint();
         let generation = Generation { number: 1, nonce: 7 };
         Standing { generation, signer, sequence: 9, ..Standing::new(HashKey::new([1; 16])) }
     }

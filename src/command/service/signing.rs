@@ -311,8 +311,8 @@ mod tests {
         let set = KeySet::read(keys.published().to_string().as_bytes()).unwrap();
         let key = set.with_kid(&kid).next().unwrap();
         let signature = ring(&place).signing(1).unwrap().sign(b"message").unwrap();
-        assert!(Software.verify(ALGORITHM, &key.public_key, b"message", &signature));
-        assert!(!Software.verify(ALGORITHM, &key.public_key, b"massage", &signature));
+        assert!(Software.verify(ALGORITHM, &key.material, b"message", &signature));
+        assert!(!Software.verify(ALGORITHM, &key.material, b"massage", &signature));
     }
 
     #[test]
