@@ -133,6 +133,7 @@ enum Promise {
 }
 
 /// What happens before a request.
+#[derive(Clone, Copy)]
 enum Before {
     Nothing,
     /// A person revokes the user by the command, and waits until every worker knows.
