@@ -43,13 +43,14 @@ demo: wasm ## The tour: real Envoy, mock Entra, revocations, requests and answer
 test: ## Everything that a change must pass
 	@.ci/steps scripts fmt lint deny doc unit wasm size e2e compose
 
-bench: wasm fixtures ## What a request costs in the real Envoy, and the core natively; QUICK=1: a few minutes, ratios beside the recorded ones
+bench: wasm fixtures ## What a request costs in the real Envoy, and the core natively; QUICK=1: a few minutes, ratios beside the recorded ones; ONLY=latency: that part
 	@$(SETUP)/wrk.sh
 	@$(SETUP)/envoy.sh $(DEMO_ENVOY)
 	@mkdir -p $(TARGET_DIR)/bench
-	@$(if $(QUICK),,$(MAKE) micro | tee $(TARGET_DIR)/bench/core)
-	@cargo run --locked --quiet -p load --bin bench -- --place $(TARGET_DIR)/bench \
-		$(if $(QUICK),--quick,--core $(TARGET_DIR)/bench/core)
+	@cargo build --locked --quiet -p entra-gate --bin entra-gate --features command
+	@$(if $(QUICK)$(ONLY),,$(MAKE) micro | tee $(TARGET_DIR)/bench/core)
+	@cargo run --locked --quiet -p load --bin bench -- --place $(TARGET_DIR)/bench $(if $(QUICK),--quick) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(QUICK)$(ONLY),,--core $(TARGET_DIR)/bench/core)
 
 micro: ## Benchmarks of the core, natively
 	@cargo bench --locked -p entra-gate --bench decision
