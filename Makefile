@@ -17,7 +17,7 @@ FUZZ_SECONDS := 60
 export ENTRA_GATE_WASM := $(CURDIR)/$(WASM)
 export ENTRA_GATE_ENVOYS := $(foreach v,$(ENVOY_VERSIONS),$(CURDIR)/.tools/envoy-$(v)/bin/envoy)
 
-.PHONY: help wasm demo test bench micro fixtures fuzz scripts fmt lint deny doc unit size envoy agreement e2e compose clean
+.PHONY: help wasm command demo test bench micro fixtures fuzz scripts fmt lint deny doc unit size envoy agreement e2e compose clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-9s %s\n", $$1, $$2 }'
@@ -28,21 +28,29 @@ wasm: ## Builds the filter: dist/entra_gate.wasm
 	@$(SETUP)/wasm-shrink.sh $(TARGET_DIR)/wasm32-wasip1/release/entra_gate.wasm $(WASM)
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
 
-demo: wasm ## The tour: real Envoy, mock Entra, requests and answers; stays up until Ctrl-C, or not with ONCE=1
+command: ## Builds the command: dist/entra-gate
+	@cargo build --release --locked -p entra-gate --bin entra-gate --features command
+	@mkdir -p dist
+	@cp $(TARGET_DIR)/release/entra-gate dist/entra-gate
+	@echo "dist/entra-gate: $$(wc -c < dist/entra-gate) bytes"
+
+demo: wasm ## The tour: real Envoy, mock Entra, revocations, requests and answers; stays up until Ctrl-C, or not with ONCE=1
 	@$(SETUP)/envoy.sh $(DEMO_ENVOY)
 	@cargo build --locked -p mock-entra --bins
+	@cargo build --locked -p entra-gate --bin entra-gate --features command
 	@cargo run --locked -p envoy-tests --bin tour -- $(if $(ONCE),--once)
 
 test: ## Everything that a change must pass
 	@.ci/steps scripts fmt lint deny doc unit wasm size e2e compose
 
-bench: wasm fixtures ## What a request costs in the real Envoy, and the core natively; QUICK=1: a few minutes, ratios beside the recorded ones
+bench: wasm fixtures ## What a request costs in the real Envoy, and the core natively; QUICK=1: a few minutes, ratios beside the recorded ones; ONLY=latency: that part
 	@$(SETUP)/wrk.sh
 	@$(SETUP)/envoy.sh $(DEMO_ENVOY)
 	@mkdir -p $(TARGET_DIR)/bench
-	@$(if $(QUICK),,$(MAKE) micro | tee $(TARGET_DIR)/bench/core)
-	@cargo run --locked --quiet -p load --bin bench -- --place $(TARGET_DIR)/bench \
-		$(if $(QUICK),--quick,--core $(TARGET_DIR)/bench/core)
+	@cargo build --locked --quiet -p entra-gate --bin entra-gate --features command
+	@$(if $(QUICK)$(ONLY),,$(MAKE) micro | tee $(TARGET_DIR)/bench/core)
+	@cargo run --locked --quiet -p load --bin bench -- --place $(TARGET_DIR)/bench $(if $(QUICK),--quick) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(QUICK)$(ONLY),,--core $(TARGET_DIR)/bench/core)
 
 micro: ## Benchmarks of the core, natively
 	@cargo bench --locked -p entra-gate --bench decision
@@ -63,7 +71,7 @@ fmt: ## Formatting
 	@cargo fmt --all --check
 
 lint: ## clippy, natively and for wasm, warnings denied
-	@cargo clippy --locked --workspace --all-targets -- -D warnings
+	@cargo clippy --locked --workspace --all-targets --features entra-gate/command -- -D warnings
 	@$(SETUP)/wasm-cargo.sh clippy --locked -p entra-gate --lib -- -D warnings
 
 deny: ## Licences, bans, sources and advisories of the dependencies
@@ -73,7 +81,7 @@ doc: ## Documentation, warnings denied
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
 unit: ## Unit and integration tests, natively
-	@cargo test --locked --workspace --exclude envoy-tests --no-fail-fast
+	@cargo test --locked --workspace --exclude envoy-tests --features entra-gate/command --no-fail-fast
 
 size: ## The filter's size against its budget (after `make wasm`)
 	@bytes=$$(wc -c < $(WASM)); echo "$(WASM): $$bytes of at most $(WASM_BUDGET) bytes"; [ $$bytes -le $(WASM_BUDGET) ]
@@ -81,10 +89,11 @@ size: ## The filter's size against its budget (after `make wasm`)
 envoy: ## Installs the supported versions of Envoy into .tools/
 	@$(SETUP)/envoy.sh
 
-# Cargo builds the binaries of a package for that package's own tests only; the mock is another package's. Most behaviours
-# wait for something most of the time, so that more of them at once than there are cores end sooner.
+# Cargo builds the binaries of a package for that package's own tests only; the mock and the command are other packages'.
+# Most behaviours wait for something most of the time, so that more of them at once than there are cores end sooner.
 e2e: envoy agreement ## Tests with the real Envoy, every supported version (after `make wasm`)
 	@cargo build --locked -p mock-entra --bins
+	@cargo build --locked -p entra-gate --bin entra-gate --features command
 	@cargo test --locked -p envoy-tests --no-fail-fast -- --test-threads 6
 
 agreement: ## Builds the filter that compares the host's verifier with ours: dist/agreement.wasm

@@ -6,6 +6,7 @@
 //! * [`entra`]: clouds, tenants, issuer templates.
 //! * [`revocation`]: what is revoked.
 //! * [`keys`]: which keys are held, where they come from, when to ask again.
+//! * [`feed`]: the revocation feed's documents, and when to ask for the next.
 //! * [`policy`]: the compiled configuration.
 //! * [`judge`]: the decision: request, policy, keys, revocations and time in; allow, refuse or «I lack these keys» out.
 //! * [`answer`] and [`signals`]: what the client and the operator are told.
@@ -15,6 +16,7 @@
 pub mod answer;
 pub mod config;
 pub mod entra;
+pub mod feed;
 pub mod jose;
 pub mod judge;
 pub mod keys;

@@ -16,6 +16,16 @@ pub const KEYS_FETCH_FAILED: &str = "entra_gate.keys.fetch_failed";
 pub const KEYS_SKIPPED: &str = "entra_gate.keys.skipped";
 /// Age of the oldest keys in use, a gauge.
 pub const KEYS_AGE_SECONDS: &str = "entra_gate.keys.age_seconds";
+/// Entries of the revocation feed that are held, a gauge.
+pub const REVOCATION_ENTRIES: &str = "entra_gate.revocation.entries";
+/// How long ago the revocation feed was known to be current, a gauge.
+pub const REVOCATION_AGE_SECONDS: &str = "entra_gate.revocation.age_seconds";
+/// The sequence of the revocation feed that is held, a gauge.
+pub const REVOCATION_SEQUENCE: &str = "entra_gate.revocation.sequence";
+/// Requests that were refused because their token is revoked.
+pub const REVOCATION_HITS: &str = "entra_gate.revocation.hits";
+/// Requests to the revocation feed that brought no good answer.
+pub const REVOCATION_FEED_FAILED: &str = "entra_gate.revocation.feed_failed";
 /// Tokens that were remembered and still held.
 pub const TOKEN_CACHE_HIT: &str = "entra_gate.token_cache.hit";
 /// Tokens that were judged whole.

@@ -1,4 +1,4 @@
-//! Who may use whom, read from the sources: arrows point down, and only the shell knows the host.
+//! Who may use whom, read from the sources: arrows point down, only the shell knows the host, and nothing uses the command.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -11,7 +11,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up: a module uses only those before it, and itself.
-const LAYERS: [&str; 9] = ["jose", "entra", "revocation", "keys", "policy", "judge", "answer", "signals", "config"];
+const LAYERS: [&str; 10] =
+    ["jose", "entra", "revocation", "keys", "feed", "policy", "judge", "answer", "signals", "config"];
 
 fn sources(place: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(place).unwrap() {
@@ -57,12 +58,31 @@ fn arrows_point_down() {
 #[test]
 fn below_the_shell_there_is_no_host_no_clock_and_no_log() {
     for (module, file, text) in modules() {
-        if module == "shell" || module == "lib" {
+        if module == "shell" || module == "lib" || module == "command" {
             continue;
         }
         for forbidden in ["proxy_wasm", "SystemTime", "Instant", "log::", "std::env", "std::fs", "unsafe "] {
             assert!(!text.contains(forbidden), "{} holds {forbidden}", file.display());
         }
+    }
+}
+
+#[test]
+fn the_command_stands_apart() {
+    for (module, file, text) in modules() {
+        if module != "command" {
+            // It is a program of its own: the library cannot even tell whether it is built.
+            for forbidden in ["crate::command", "feature = \"command\""] {
+                assert!(!text.contains(forbidden), "{} uses the command", file.display());
+            }
+            continue;
+        }
+        for forbidden in ["proxy_wasm", "entra_gate::shell", "unsafe "] {
+            assert!(!text.contains(forbidden), "{} holds {forbidden}", file.display());
+        }
+        // Below the handlers time is an argument.
+        let may_know_the_time = file.ends_with("service/clock.rs");
+        assert!(may_know_the_time || !text.contains("SystemTime"), "{} reads the clock", file.display());
     }
 }
 

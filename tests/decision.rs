@@ -510,8 +510,43 @@ fn a_remembered_token_is_still_revoked() {
     let configuration = json!({"providers": {"p": provider(json!({}))}, "revocation": {"entries": [entry]}});
     let (mut gate, authorization) = remembering(&configuration);
     let tenant = Subject::Tenant { tenant: CONTOSO.into() };
-    gate.policy.revocation.as_mut().unwrap().entries.push(Entry { subject: tenant, rule: Rule::Blocked });
+    gate.policy.revocation.as_mut().unwrap().entries.push(Entry {
+        subject: tenant,
+        rule: Rule::blocked(0),
+        expires: None,
+    });
     assert_eq!(told(&gate.judge("/", Some(&authorization))), (Recall::Hit, "token_revoked"));
+}
+
+#[test]
+fn without_a_current_feed_nobody_passes_who_is_not_known_to_be_revoked() {
+    let feed = json!({
+        "url": "https://revocations.example/feed",
+        "cluster": "revocations",
+        "keys": {"keys": [{
+            "kty": "EC", "crv": "P-256", "kid": "1",
+            "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY", "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
+        }]},
+    });
+    for (when_stale, stale) in [("deny", "revocation_unavailable"), ("allow", "passes")] {
+        let mut feed = feed.clone();
+        feed["when_stale"] = when_stale.into();
+        let revocation = json!({"feed": feed, "entries": [{"tenant": FABRIKAM, "blocked": true}]});
+        let mut gate = Gate::new(&json!({"providers": {"p": provider(json!({"tenants": [CONTOSO, FABRIKAM]}))},
+            "revocation": revocation}));
+        let token = format!("Bearer {}", gate.mint(&json!({})));
+        let revoked = format!("Bearer {}", gate.mint(&json!({"tenant": FABRIKAM})));
+        let mut outcomes = |confirmed_at: Option<i64>| {
+            gate.confirmed_at = confirmed_at.map(|seconds| u64::try_from(seconds).unwrap() * 1_000);
+            [&token, &revoked].map(|token| told(&gate.judge("/", Some(token))).1)
+        };
+        assert_eq!(outcomes(None), ["revocation_unavailable", "token_revoked"]);
+        assert_eq!(outcomes(Some(NOW)), ["passes", "token_revoked"]);
+        assert_eq!(outcomes(Some(NOW - 300)), ["passes", "token_revoked"]);
+        assert_eq!(outcomes(Some(NOW - 301)), [stale, "token_revoked"]);
+        // A clock that was set back makes nothing old.
+        assert_eq!(outcomes(Some(NOW + 9_999)), ["passes", "token_revoked"]);
+    }
 }
 
 #[test]

@@ -101,7 +101,7 @@ done
 docker build --quiet --target toolchain --tag entra-gate-test/toolchain --file Dockerfile "$root" >/dev/null
 
 # Any free ports: the usual ones may be taken by the example itself.
-export ENVOY_PORT=0 ADMIN_PORT=0 MOCK_PORT=0
+export ENVOY_PORT=0 ADMIN_PORT=0 MOCK_PORT=0 REVOCATIONS_PORT=0
 if timeout 1500 "${compose[@]}" up --build --exit-code-from tour; then
   echo "compose: 1 passed, 0 failed"
 else

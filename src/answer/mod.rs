@@ -44,11 +44,11 @@ impl Class {
         match refusal.reason() {
             Reason::TokenMissing => Self::NoCredentials,
             Reason::RequestMalformed => Self::InvalidRequest,
-            Reason::KeysUnavailable => Self::Unavailable,
             Reason::RoleInsufficient
             | Reason::ScopeInsufficient
             | Reason::StepUpRequired
             | Reason::TokenKindNotAllowed => Self::InsufficientScope,
+            Reason::KeysUnavailable | Reason::RevocationUnavailable => Self::Unavailable,
             Reason::AlgorithmNotAllowed
             | Reason::AudienceNotAllowed
             | Reason::ClaimMissing
@@ -112,7 +112,7 @@ pub fn answer(refusal: &Refusal, responses: &Responses) -> Answer {
         }
         Class::Unavailable => {}
     }
-    if let Refusal::KeysUnavailable { retry_after, .. } = refusal {
+    if let Refusal::KeysUnavailable { retry_after, .. } | Refusal::RevocationUnavailable { retry_after, .. } = refusal {
         headers.push(("retry-after", (*retry_after).max(1).to_string()));
     }
     Answer { status: class.status(responses), headers, body: body(refusal, class, sentence, responses) }

@@ -53,6 +53,7 @@ pub fn members() -> Vec<(&'static str, &'static [&'static str])> {
         ("responses", &responses::MEMBERS),
         ("resource_metadata", &resource::MEMBERS),
         ("revocation", &revocation::MEMBERS),
+        ("revocation.feed", &revocation::FEED_MEMBERS),
         ("revocation.entries[]", &revocation::ENTRY_MEMBERS),
     ]
 }

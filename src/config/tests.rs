@@ -2,8 +2,10 @@ use serde_json::json;
 
 use super::*;
 use crate::entra::TokenVersion;
+use crate::feed::source::{Feed, WhenStale};
 use crate::keys::document::Document;
 use crate::policy::forward::State;
+use crate::revocation::Effect;
 
 const TENANT: &str = "8d7f1c2a-5b3e-4f60-9a71-2c4d6e8f0a1b";
 
@@ -328,4 +330,88 @@ fn the_filter_state_holds_the_identity_unless_told_otherwise() {
     assert_eq!(states(json!({"authorization": "remove"})), State::IDENTITY);
     assert_eq!(states(json!({"filter_state": "none"})), []);
     assert_eq!(states(json!({"filter_state": ["payload", "tenant"]})), [State::Payload, State::Tenant]);
+}
+
+/// A feed with everything that is required, and these changes.
+fn feed(changes: &Value) -> Value {
+    let mut feed = json!({
+        "url": "https://revocations.example/v1/feed",
+        "cluster": "revocations",
+        "keys": {"keys": [{
+            "kty": "EC", "crv": "P-256", "kid": "1",
+            "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY", "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
+        }]},
+    });
+    for (name, value) in changes.as_object().unwrap() {
+        if value.is_null() {
+            feed.as_object_mut().unwrap().remove(name);
+        } else {
+            feed[name] = value.clone();
+        }
+    }
+    let mut document = provider(json!({}));
+    document["revocation"] = json!({"feed": feed});
+    document
+}
+
+#[test]
+fn a_feed_has_defaults() {
+    let revocation = policy(&feed(&json!({}))).revocation.unwrap();
+    assert!(revocation.entries.is_empty());
+    let Feed { interval, timeout, long_poll, max_staleness, when_stale, keys, url, cluster } = revocation.feed.unwrap();
+    let seconds = [interval, timeout, long_poll, max_staleness].map(|duration| duration.as_secs());
+    assert_eq!((seconds, when_stale), ([1, 2, 0, 300], WhenStale::Deny));
+    assert_eq!((keys.keys().len(), cluster.as_str()), (1, "revocations"));
+    assert_eq!(url.to_string(), "https://revocations.example/v1/feed");
+}
+
+#[test]
+fn a_feed_asks_for_what_came_since() {
+    let path = |changes: Value| policy(&feed(&changes)).revocation.unwrap().feed.unwrap().path(7);
+    assert_eq!(path(json!({})), "/v1/feed?since=7");
+    assert_eq!(path(json!({"url": "https://r.example/feed?set=eu"})), "/feed?set=eu&since=7");
+    assert_eq!(path(json!({"long_poll": "30s"})), "/v1/feed?since=7&wait=30");
+}
+
+#[test]
+fn a_feed_that_cannot_be_meant_is_refused() {
+    let private = json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": "1", "x": "AA", "y": "AA", "d": "AA"}]});
+    for (changes, path) in [
+        (json!({"url": null}), "revocation.feed.url"),
+        (json!({"url": "http://revocations.example/feed"}), "revocation.feed.url"),
+        (json!({"cluster": null}), "revocation.feed.cluster"),
+        (json!({"keys": null}), "revocation.feed.keys"),
+        (json!({"keys": {"keys": []}}), "revocation.feed.keys"),
+        (json!({"keys": []}), "revocation.feed.keys"),
+        (json!({ "keys": private }), "revocation.feed.keys"),
+        (json!({"interval": "100ms"}), "revocation.feed.interval"),
+        (json!({"interval": 1}), "revocation.feed.interval"),
+        (json!({"timeout": "0s"}), "revocation.feed.timeout"),
+        (json!({"long_poll": "1500ms"}), "revocation.feed.long_poll"),
+        (json!({"max_staleness": "2d"}), "revocation.feed.max_staleness"),
+        (json!({"max_staleness": "3s"}), "revocation.feed.max_staleness"),
+        (json!({"interval": "10m"}), "revocation.feed.max_staleness"),
+        (json!({"long_poll": "2m", "max_staleness": "2m"}), "revocation.feed.max_staleness"),
+        (json!({"when_stale": "ignore"}), "revocation.feed.when_stale"),
+        (json!({"stale": "deny"}), "revocation.feed.stale"),
+    ] {
+        let found = mistakes(&feed(&changes));
+        assert!(found.len() == 1 && found[0].starts_with(&format!("{path}: ")), "{changes}: {found:?}");
+    }
+    let mut document = provider(json!({}));
+    document["revocation"] = json!({});
+    assert_eq!(mistakes(&document).len(), 1);
+}
+
+#[test]
+fn entries_may_end_and_be_lifted() {
+    let mut document = provider(json!({}));
+    let entry =
+        json!({"tenant": TENANT.to_uppercase(), "user": "u", "blocked": true, "unblocked_at": 9, "expires": 99});
+    document["revocation"] = json!({"entries": [entry]});
+    let entries = policy(&document).revocation.unwrap().entries;
+    assert_eq!((entries[0].rule.effect(), entries[0].expires), (Effect::NotBefore(9), Some(99)));
+    assert_eq!(entries[0].subject.members(), [("tenant", TENANT), ("user", "u")]);
+    document["revocation"]["entries"][0]["expires"] = json!(1_760_000_000_000_u64);
+    assert_eq!(mistakes(&document).len(), 1);
 }

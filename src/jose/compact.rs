@@ -109,7 +109,7 @@ impl<'a> Unverified<'a> {
             .as_bytes()
             .get(..header.len().saturating_add(1).saturating_add(payload.len()))
             .ok_or(Malformed::Segments)?;
-        let header = read_header(&segment_object(header, Segment::Header)?)?;
+        let header = Header::read(header)?;
         Ok(Self { header, claims: segment_object(payload, Segment::Payload)?, signing_input, payload, signature })
     }
 
@@ -154,6 +154,16 @@ impl Signed<'_> {
     pub fn payload_text(&self) -> Option<String> {
         let decoded = URL_SAFE_NO_PAD.decode(self.token.payload).ok()?;
         String::from_utf8(decoded).ok()
+    }
+}
+
+impl Header {
+    /// Reads a header segment.
+    ///
+    /// # Errors
+    /// Names the first rule that it breaks.
+    pub fn read(segment: &str) -> Result<Self, Malformed> {
+        read_header(&segment_object(segment, Segment::Header)?)
     }
 }
 

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jwt_simple::algorithms::RS256PublicKey;
 use p256::ecdsa::VerifyingKey;
 use serde_json::Value;
+use superboring::reexports::rsa::sha2::{Digest as _, Sha256};
 
 use super::algorithm::Algorithm;
 use super::json::{self, JsonFault, Object};
@@ -95,6 +96,18 @@ pub struct Key {
     pub issuer: Option<String>,
     /// Entra's `cloud_instance_name` member.
     pub cloud_instance_name: Option<String>,
+}
+
+impl Key {
+    /// What tells the key from all others, whatever it is called: the SHA-256 of its bytes.
+    #[must_use]
+    pub fn thumbprint(&self) -> [u8; 32] {
+        match &self.material {
+            KeyMaterial::P256(key) => Sha256::digest(key.to_sec1_point(false).as_bytes()).into(),
+            KeyMaterial::Rsa(der) => Sha256::digest(der).into(),
+            KeyMaterial::Secret(secret) => Sha256::digest(secret.bytes()).into(),
+        }
+    }
 }
 
 /// The usable keys of a set, and how many were not.

@@ -135,6 +135,11 @@ impl Refusal {
             }
             .into(),
             Self::RequiredClaim(fault) => fault.sentence(),
+            Self::RevocationUnavailable { .. } => {
+                "The gateway cannot tell whether the token has been revoked: the revocation feed has not answered. Try \
+                 again; the token may be good."
+                    .into()
+            }
             Self::SignatureInvalid { .. } => {
                 "The token's signature is not valid: it was changed on the way, or not issued by this provider. A token for \
                  Microsoft Graph cannot be verified by anybody else."
@@ -253,6 +258,10 @@ impl Refusal {
             }
             .into(),
             Self::RequiredClaim(fault) => fault.detail(),
+            Self::RevocationUnavailable { feed, age: None, .. } => format!("nothing loaded from {feed} yet"),
+            Self::RevocationUnavailable { feed, age: Some(age), .. } => {
+                format!("{feed} was last current {age} s ago")
+            }
             Self::SignatureInvalid { kid } => format!("not a signature of key {kid}"),
             Self::StepUpRequired { context, found, .. } => {
                 let found: Vec<String> = found.iter().take(MOST_CONTEXTS).map(|context| excerpt(context)).collect();

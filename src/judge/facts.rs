@@ -13,13 +13,15 @@ use super::refusal::{IssuerHint, KeyFault, Refusal, TokenFault};
 use super::verdict::{Identity, Seen};
 use super::{excerpt, issuer};
 use crate::entra::issuer::{Issuer, key_may_sign};
+use crate::feed::source::WhenStale;
 use crate::jose::algorithm::Algorithm;
 use crate::jose::json::Object;
 use crate::jose::jwk::Key;
 use crate::keys::store::{Edition, Held};
+use crate::policy::RevocationPolicy;
 use crate::policy::provider::{Authority, Place, Provider, Stated};
 use crate::policy::requirement::Requirement;
-use crate::revocation::{Rule, Subject};
+use crate::revocation::{Effect, Subject};
 
 /// The verified facts of a token. Made by an attempt whose signature was good, and by nothing else.
 #[derive(PartialEq, Eq)]
@@ -107,16 +109,17 @@ impl Facts {
         let Some(policy) = &given.policy.revocation else {
             return Ok(());
         };
-        match given.revocations.find(&self.subjects, self.times.issued_at, policy.issued_at_backdate) {
-            Some((subject, rule)) => {
-                let from = match rule {
-                    Rule::NotBefore(from) => from,
-                    Rule::Blocked => given.seconds(),
+        let (backdate, now) = (policy.issued_at_backdate, given.seconds());
+        match given.revocations.find(&self.subjects, self.times.issued_at, backdate, now) {
+            Some((subject, effect)) => {
+                let from = match effect {
+                    Effect::NotBefore(from) => from.into(),
+                    Effect::Blocked => now,
                 };
                 let challenge = self.challenge(Wanted::NotBefore(from), given);
                 Err(Refusal::TokenRevoked { subject: subject.kind(), challenge })
             }
-            None => Ok(()),
+            None => check_feed(policy, given),
         }
     }
 
@@ -182,6 +185,20 @@ fn value_weight(value: &Value) -> usize {
 /// How a key is told of.
 pub(super) fn named(key: &Key) -> String {
     key.kid.as_deref().map_or_else(|| "without kid".to_owned(), excerpt)
+}
+
+/// Whether it can be said that a token is not revoked: what was known before stays in force either way.
+fn check_feed(policy: &RevocationPolicy, given: &Given<'_>) -> Result<(), Refusal> {
+    let Some(feed) = &policy.feed else {
+        return Ok(());
+    };
+    let age = given.revocations.fed.age(given.now);
+    let known = age.is_some_and(|age| age <= feed.max_staleness || feed.when_stale == WhenStale::Allow);
+    if known {
+        return Ok(());
+    }
+    let (age, retry_after) = (age.map(|age| age.as_secs()), feed.interval.as_secs().saturating_add(1));
+    Err(Refusal::RevocationUnavailable { feed: feed.url.to_string(), age, retry_after })
 }
 
 /// What ties a token to a document and its keys.

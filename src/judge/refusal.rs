@@ -49,6 +49,8 @@ reasons! {
     KeysUnavailable => "keys_unavailable",
     /// The credentials cannot be read.
     RequestMalformed => "request_malformed",
+    /// The gate does not know what is revoked.
+    RevocationUnavailable => "revocation_unavailable",
     /// The token is good, but lacks a role.
     RoleInsufficient => "role_insufficient",
     /// The token is good, but lacks a scope.
@@ -154,6 +156,15 @@ pub enum Refusal {
     RequestMalformed(RequestFault),
     /// See [`Reason::ClaimMissing`] and [`Reason::ClaimNotAllowed`]: a claim that the configuration asks for.
     RequiredClaim(ClaimFault),
+    /// See [`Reason::RevocationUnavailable`].
+    RevocationUnavailable {
+        /// Where revocations should come from.
+        feed: String,
+        /// How old what is known is, in seconds; none before anything was.
+        age: Option<u64>,
+        /// When asking again makes sense, in seconds.
+        retry_after: u64,
+    },
     /// See [`Reason::SignatureInvalid`].
     SignatureInvalid {
         /// `kid`
@@ -395,6 +406,7 @@ impl Refusal {
             Self::KeysUnavailable { .. } => Reason::KeysUnavailable,
             Self::RequestMalformed(_) => Reason::RequestMalformed,
             Self::RequiredClaim(fault) => fault.reason(),
+            Self::RevocationUnavailable { .. } => Reason::RevocationUnavailable,
             Self::SignatureInvalid { .. } => Reason::SignatureInvalid,
             Self::StepUpRequired { .. } => Reason::StepUpRequired,
             Self::TenantNotAllowed { .. } => Reason::TenantNotAllowed,

@@ -13,6 +13,7 @@ pub mod sources;
 
 use std::time::Duration;
 
+use crate::feed::source::Feed;
 use crate::jose::jwe::DecryptionKey;
 use crate::keys::document::Document;
 use crate::keys::store::{Held, KeyStore};
@@ -67,6 +68,8 @@ pub enum Preflights {
 
 /// How revocation is applied.
 pub struct RevocationPolicy {
+    /// Where further entries come from.
+    pub feed: Option<Feed>,
     /// Entries of the configuration itself.
     pub entries: Vec<crate::revocation::Entry>,
     /// How far Entra back-dates `iat`.

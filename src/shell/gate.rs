@@ -13,6 +13,7 @@ use super::meters::Meters;
 use super::shared::Shared;
 use super::waiting::{Waiter, Waiting};
 use crate::answer::resource::metadata;
+use crate::feed::source::Feed;
 use crate::judge::bearer;
 use crate::judge::memory::Memory;
 use crate::judge::refusal::Refusal;
@@ -29,6 +30,8 @@ use crate::revocation::Revocations;
 const TICK_WAITING: Duration = Duration::from_millis(10);
 /// Between ticks otherwise: how soon a worker sees what another fetched.
 const TICK_IDLE: Duration = Duration::from_millis(500);
+/// The same with a revocation feed, of whose news every worker is to know soon.
+const TICK_FED: Duration = Duration::from_millis(200);
 /// How much longer than its two requests a fetch is waited for.
 const WAIT_SLACK: Millis = 1_000;
 
@@ -37,7 +40,7 @@ pub(super) struct Gate {
     pub(super) policy: Policy,
     pub(super) meters: Meters,
     keys: RefCell<KeyStore>,
-    revocations: Revocations,
+    pub(super) revocations: RefCell<Revocations>,
     memory: RefCell<Memory>,
     waiting: RefCell<Waiting>,
     sources: BTreeMap<DocumentId, Source>,
@@ -76,7 +79,7 @@ impl Gate {
         let sources = documents.filter_map(|(at, document)| Some((DocumentId(at), source(document.as_ref()?))));
         let gate = Self {
             keys: RefCell::new(policy.key_store()),
-            revocations: Revocations::new(entries),
+            revocations: RefCell::new(Revocations::new(entries)),
             memory: RefCell::default(),
             waiting: RefCell::default(),
             sources: sources.collect(),
@@ -166,10 +169,28 @@ impl Gate {
         self.sources.get(&id).map(|source| (&source.document, &source.shared))
     }
 
-    /// Sets the next tick: soon while somebody waits.
-    pub(super) fn set_tick(&self) {
-        let period = if self.waiting.borrow().len() == 0 { TICK_IDLE } else { TICK_WAITING };
+    /// The revocation feed, if there is one.
+    pub(super) fn feed(&self) -> Option<&Feed> {
+        self.policy.revocation.as_ref()?.feed.as_ref()
+    }
+
+    /// Sets the next tick: soon while somebody waits, or while there is more to load.
+    pub(super) fn set_tick(&self, is_busy: bool) {
+        let period = match self.feed() {
+            _ if is_busy || self.waiting.borrow().len() > 0 => TICK_WAITING,
+            Some(_) => TICK_FED,
+            None => TICK_IDLE,
+        };
         let _ = hostcalls::set_tick_period(period);
+    }
+
+    /// Tells what is known of revocations.
+    pub(super) fn tell_revocations(&self) {
+        let revocations = self.revocations.borrow();
+        let fed = &revocations.fed;
+        if let Some(age) = fed.age(host::now()) {
+            self.meters.revocations(fed.len(), fed.sequence, age.as_secs());
+        }
     }
 
     /// Tells the age of the oldest keys.
@@ -205,7 +226,7 @@ impl Gate {
         let given = Given {
             policy: &self.policy,
             keys: &self.keys.borrow(),
-            revocations: &self.revocations,
+            revocations: &self.revocations.borrow(),
             memory: &self.memory.borrow(),
             now,
             signatures: &HostSignatures,
@@ -287,7 +308,7 @@ impl Gate {
             unknown_kid.set(true);
         }
         self.meters.waiting(self.waiting.borrow().len());
-        self.set_tick();
+        self.set_tick(false);
         Fate::Waits
     }
 }

@@ -18,10 +18,15 @@ pub(super) struct Meters {
     recalled: Counter,
     not_recalled: Counter,
     refused: Vec<Counter>,
+    revoked_hits: Counter,
     fetch_ok: u32,
     fetch_failed: u32,
     skipped: u32,
     age_seconds: u32,
+    revoked_entries: u32,
+    revoked_age_seconds: u32,
+    revoked_sequence: u32,
+    feed_failed: u32,
     waiting: u32,
     waiting_here: Cell<usize>,
 }
@@ -58,10 +63,15 @@ impl Meters {
             recalled: of_requests(signals::TOKEN_CACHE_HIT)?,
             not_recalled: of_requests(signals::TOKEN_CACHE_MISS)?,
             refused: Reason::ALL.iter().map(|reason| of_requests(&signals::refused(*reason))).collect::<Option<_>>()?,
+            revoked_hits: of_requests(signals::REVOCATION_HITS)?,
             fetch_ok: of_fetches(signals::KEYS_FETCH_OK)?,
             fetch_failed: of_fetches(signals::KEYS_FETCH_FAILED)?,
             skipped: of_fetches(signals::KEYS_SKIPPED)?,
             age_seconds: define(MetricType::Gauge, signals::KEYS_AGE_SECONDS)?,
+            revoked_entries: define(MetricType::Gauge, signals::REVOCATION_ENTRIES)?,
+            revoked_age_seconds: define(MetricType::Gauge, signals::REVOCATION_AGE_SECONDS)?,
+            revoked_sequence: define(MetricType::Gauge, signals::REVOCATION_SEQUENCE)?,
+            feed_failed: of_fetches(signals::REVOCATION_FEED_FAILED)?,
             waiting: define(MetricType::Gauge, signals::WAITING)?,
             waiting_here: Cell::new(0),
         })
@@ -69,8 +79,8 @@ impl Meters {
 
     /// Tells Envoy what was counted since the last time.
     pub(super) fn tell(&self) {
-        let Self { allowed, anonymous, recalled, not_recalled, refused, .. } = self;
-        for counter in [allowed, anonymous, recalled, not_recalled].into_iter().chain(refused) {
+        let Self { allowed, anonymous, recalled, not_recalled, refused, revoked_hits, .. } = self;
+        for counter in [allowed, anonymous, recalled, not_recalled, revoked_hits].into_iter().chain(refused) {
             counter.tell();
         }
     }
@@ -84,6 +94,9 @@ impl Meters {
     }
 
     pub(super) fn refused(&self, reason: Reason) {
+        if reason == Reason::TokenRevoked {
+            self.revoked_hits.count();
+        }
         let at = Reason::ALL.iter().position(|known| *known == reason);
         if let Some(metric) = at.and_then(|at| self.refused.get(at)) {
             metric.count();
@@ -111,6 +124,17 @@ impl Meters {
 
     pub(super) fn age_seconds(&self, age: u64) {
         let _ = hostcalls::record_metric(self.age_seconds, age);
+    }
+
+    pub(super) fn feed_failed(&self) {
+        add(self.feed_failed, 1);
+    }
+
+    /// Tells what this worker holds of the feed. The gauges are the process's: all workers come to hold the same.
+    pub(super) fn revocations(&self, entries: usize, sequence: u64, age_seconds: u64) {
+        let _ = hostcalls::record_metric(self.revoked_entries, u64::try_from(entries).unwrap_or(u64::MAX));
+        let _ = hostcalls::record_metric(self.revoked_sequence, sequence);
+        let _ = hostcalls::record_metric(self.revoked_age_seconds, age_seconds);
     }
 
     /// Tells how many requests wait here; the gauge adds up all workers.

@@ -6,6 +6,7 @@
 #![cfg_attr(not(feature = "entry"), allow(dead_code, reason = "only the entry point uses most of it"))]
 
 mod effects;
+mod feeder;
 mod fetches;
 mod gate;
 pub mod host;

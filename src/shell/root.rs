@@ -7,6 +7,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel};
 
+use super::feeder::Feeder;
 use super::fetches::Fetches;
 use super::gate::Gate;
 use super::host;
@@ -22,13 +23,32 @@ const TICK_FIRST: Duration = Duration::from_millis(1);
 pub(super) struct Root {
     gate: Option<Rc<Gate>>,
     fetches: Fetches,
+    feeder: Option<Feeder>,
+}
+
+impl Root {
+    /// Gives the revocation feed its turn.
+    fn feed(&mut self, gate: &Gate) {
+        let is_busy = match (&mut self.feeder, gate.feed()) {
+            (Some(feeder), Some(feed)) => feeder.turn(feed, gate),
+            (Some(_) | None, _) => false,
+        };
+        gate.set_tick(is_busy);
+    }
 }
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
-        let Some(gate) = &self.gate else {
+        let Some(gate) = self.gate.clone() else {
             return;
         };
+        let gate = &*gate;
+        if let (Some(feeder), Some(feed)) = (&mut self.feeder, gate.feed())
+            && feeder.receive(feed, gate, token, headers, body_size)
+        {
+            self.feed(gate);
+            return;
+        }
         if self.fetches.receive(gate, token, headers, body_size) {
             gate.load_shared();
             gate.answer_waiters();
@@ -52,20 +72,22 @@ impl RootContext for Root {
         let Some(meters) = Meters::define() else {
             return false;
         };
-        self.gate = Some(Rc::new(Gate::new(policy, meters)));
+        let gate = Gate::new(policy, meters);
+        self.feeder = gate.feed().map(|feed| Feeder::new(feed, &gate));
+        self.gate = Some(Rc::new(gate));
         hostcalls::set_tick_period(TICK_FIRST).is_ok()
     }
 
     fn on_tick(&mut self) {
-        let Some(gate) = &self.gate else {
+        let Some(gate) = self.gate.clone() else {
             return;
         };
         gate.load_shared();
-        self.fetches.start_due(gate);
+        self.fetches.start_due(&gate);
         gate.answer_waiters();
         gate.tell_age();
         gate.meters.tell();
-        gate.set_tick();
+        self.feed(&gate);
     }
 
     fn get_type(&self) -> Option<ContextType> {

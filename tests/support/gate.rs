@@ -26,6 +26,8 @@ pub(crate) struct Gate {
     pub(crate) memory: Memory,
     pub(crate) signatures: &'static dyn Signatures,
     pub(crate) now: i64,
+    /// When the revocation feed was last current, in milliseconds.
+    pub(crate) confirmed_at: Option<u64>,
 }
 
 impl Gate {
@@ -38,7 +40,15 @@ impl Gate {
         let policy = config::compile_with(configuration.to_string().as_bytes(), &environment)
             .unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
         let keys = policy.key_store();
-        let mut gate = Self { keys, memory: Memory::default(), signatures: &Software, directory, policy, now: NOW };
+        let mut gate = Self {
+            keys,
+            memory: Memory::default(),
+            signatures: &Software,
+            directory,
+            policy,
+            now: NOW,
+            confirmed_at: None,
+        };
         gate.fetch();
         gate
     }
@@ -86,10 +96,12 @@ impl Gate {
             carried: Carried { headers: sources.headers().iter().map(value).collect(), parameters },
         };
         let entries = self.policy.revocation.as_ref().map(|revocation| revocation.entries.clone()).unwrap_or_default();
+        let mut revocations = Revocations::new(entries);
+        revocations.fed.confirmed_at = self.confirmed_at;
         let given = Given {
             policy: &self.policy,
             keys: &self.keys,
-            revocations: &Revocations::new(entries),
+            revocations: &revocations,
             memory: &self.memory,
             now: u64::try_from(self.now).unwrap() * 1_000,
             signatures: self.signatures,

@@ -36,6 +36,8 @@ pub struct Options {
     pub connection_manager: Value,
     /// HTTP filters between the gate and the router.
     pub later_filters: Vec<Value>,
+    /// Clusters beside those that every test has.
+    pub clusters: Vec<(&'static str, SocketAddr)>,
 }
 
 impl Options {
@@ -50,6 +52,7 @@ impl Options {
             environment: Vec::new(),
             connection_manager: json!({}),
             later_filters: Vec::new(),
+            clusters: Vec::new(),
         }
     }
 

@@ -51,7 +51,7 @@ pub fn promise(reason: &str) -> Promise {
         "role_insufficient" | "scope_insufficient" | "step_up_required" | "token_kind_not_allowed" => {
             (403, Some("insufficient_scope"))
         }
-        "keys_unavailable" => (503, None),
+        "keys_unavailable" | "revocation_unavailable" => (503, None),
         _ => panic!("{reason:?} is no reason"),
     };
     Promise { status, error }

@@ -218,6 +218,18 @@ impl Envoy {
         self.ingress.url(path)
     }
 
+    /// How much memory it holds, in bytes: the whole process, with what its virtual machines hold.
+    ///
+    /// # Panics
+    /// Where the system does not tell.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("the process's status");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        let kib: u64 = resident.trim().trim_end_matches("kB").trim().parse().expect("a number");
+        kib * 1_024
+    }
+
     /// Where its files are: `envoy.json`, `envoy.log`, `access.log`.
     #[must_use]
     pub fn place(&self) -> &Path {

@@ -67,7 +67,8 @@ impl Surroundings {
     /// # Errors
     /// When it does not start.
     pub async fn try_with_envoy(self, options: &Options) -> Result<World, NotStarted> {
-        let bootstrap = options.bootstrap(&wasm(), &self.clusters());
+        let clusters: Vec<_> = self.clusters().into_iter().chain(options.clusters.iter().copied()).collect();
+        let bootstrap = options.bootstrap(&wasm(), &clusters);
         let envoy = Envoy::start(&options.release, &bootstrap, options.workers, &options.environment).await?;
         Ok(self.with(envoy))
     }

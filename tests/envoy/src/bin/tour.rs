@@ -1,11 +1,13 @@
 //! The tour: requests through the gate, what was promised, and what came back.
 //!
-//! Starts Envoy with the docker compose example's configuration, a mock of Entra ID and an upstream on this machine; or
-//! walks through those that run already, where `TOUR_ENVOY_URL`, `TOUR_MOCK_URL` and `TOUR_UPSTREAM_URL` say.
+//! Starts Envoy with the docker compose example's configuration, a mock of Entra ID, the revocation service and an upstream
+//! on this machine; or walks through those that run already, where `TOUR_ENVOY_URL`, `TOUR_MOCK_URL`,
+//! `TOUR_REVOCATIONS_URL` and `TOUR_UPSTREAM_URL` say.
 
 use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use clap::builder::{FalseyValueParser, ValueParser};
@@ -14,11 +16,17 @@ use comfy_table::{ContentArrangement, Table};
 use envoy_tests::envoy::wasm;
 use envoy_tests::example::{COMPOSE, documents, in_place, with_wasm};
 use envoy_tests::patience::until;
-use envoy_tests::token::FABRIKAM;
+use envoy_tests::revocations::{BOOTSTRAP_KEY, Revocations, Service, command};
+use envoy_tests::token::{CONTOSO, FABRIKAM};
 use envoy_tests::world::Surroundings;
-use envoy_tests::{Answer, Entra, Envoy, Origin, Release, Request, Upstream};
+use envoy_tests::{Answer, Entra, Envoy, Origin, Release, Request, Upstream, World};
 use serde_json::{Value, json};
 use tokio::signal::ctrl_c;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+/// The user whose story it is (`oid`).
+const USER: &str = "5a2f0c1e-7d44-4b0e-9c55-0d3b1f6e8a90";
 
 /// Shows what the gate lets pass and what not, with real Envoy and a mock of Entra ID.
 #[derive(Parser)]
@@ -27,11 +35,14 @@ struct Arguments {
     #[arg(long, env = "ONCE", value_parser = FalseyValueParser::new())]
     once: bool,
     /// An Envoy that runs already, with the configuration of envoy/compose/envoy.yaml.
-    #[arg(long, env = "TOUR_ENVOY_URL", value_parser = url(), requires_all = ["mock", "upstream"])]
+    #[arg(long, env = "TOUR_ENVOY_URL", value_parser = url(), requires_all = ["mock", "revocations", "upstream"])]
     envoy: Option<Origin>,
     /// Its mock of Entra ID.
     #[arg(long, env = "TOUR_MOCK_URL", value_parser = url())]
     mock: Option<Origin>,
+    /// Its revocation service.
+    #[arg(long, env = "TOUR_REVOCATIONS_URL", value_parser = url())]
+    revocations: Option<Origin>,
     /// Its upstream.
     #[arg(long, env = "TOUR_UPSTREAM_URL", value_parser = url())]
     upstream: Option<Origin>,
@@ -47,9 +58,12 @@ fn url() -> ValueParser {
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let (place, _running) = match (arguments.envoy, arguments.mock, arguments.upstream) {
-        (Some(gate), Some(mock), Some(upstream)) => {
-            (Place { gate, admin: arguments.admin, entra: Entra::at(mock), upstream: Upstream::at(upstream) }, None)
+    let Arguments { envoy, mock, revocations, upstream, admin, .. } = arguments;
+    let (place, _running) = match (envoy, mock, revocations, upstream) {
+        (Some(gate), Some(mock), Some(revocations), Some(upstream)) => {
+            let (entra, revocations, upstream) =
+                (Entra::at(mock), Revocations::at(revocations), Upstream::at(upstream));
+            (Place { gate, admin, entra, revocations, upstream }, None)
         }
         _ => start().await?,
     };
@@ -59,9 +73,12 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     println!("By hand, until Ctrl-C:\n");
     println!("  curl -i {}", place.gate.url("/orders"));
-    let token = place.entra.mint(json!({})).await;
+    let token = place.entra.mint(json!({"claims": {"oid": USER}})).await;
     println!("  curl -i -H 'Authorization: Bearer {token}' {}", place.gate.url("/orders"));
     println!("  curl -s -d '{{\"expires_in\":-600}}' {}", place.entra.origin().url("/_mock/token"));
+    println!("  export ENTRA_GATE_REVOCATIONS_URL={}", place.revocations.origin().url(""));
+    println!("  export ENTRA_GATE_REVOCATIONS_TOKEN={BOOTSTRAP_KEY}");
+    println!("  {} revocations revoke --tenant {CONTOSO} --user {USER} --reason 'by hand'", command().display());
     ctrl_c().await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -71,29 +88,35 @@ struct Place {
     gate: Origin,
     admin: Option<Origin>,
     entra: Entra,
+    revocations: Revocations,
     upstream: Upstream,
 }
 
 /// What stops when it is dropped.
-type Running = envoy_tests::World;
+type Running = (World, Service);
 
 async fn start() -> Result<(Place, Option<Running>), Box<dyn Error>> {
     let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], free(port)));
     let surroundings = Surroundings::start_on(at(9100), at(9101)).await;
     let bootstrap = documents(COMPOSE).into_iter().next().ok_or("the compose example is empty")?;
-    let bootstrap = in_place(with_wasm(bootstrap, &wasm()), &surroundings.clusters(), free(10_000), free(9901));
+    let service = Service::start_on(at(8480)).await;
+    let [entra, upstream] = surroundings.clusters();
+    let clusters = [entra, ("revocations", service.addr()), upstream];
+    let bootstrap = in_place(with_wasm(bootstrap, &wasm()), &clusters, free(10_000), free(9901));
     let release = Release::newest();
     let envoy = Envoy::start(&release, &bootstrap, 2, &[]).await.map_err(|failure| failure.to_string())?;
     println!("Envoy {} on {}, its administration on {}", release.version, envoy.url("/"), envoy.admin().url("/"));
     println!("The mock of Entra ID on {}", surroundings.entra.origin().url("/"));
+    println!("The revocation service on {}", service.client().origin().url("/"));
     println!("The log is in {}\n", envoy.place().join("envoy.log").display());
     let place = Place {
         gate: envoy.ingress().clone(),
         admin: Some(envoy.admin().clone()),
         entra: surroundings.entra.clone(),
+        revocations: service.client(),
         upstream: surroundings.upstream.clone(),
     };
-    Ok((place, Some(surroundings.with(envoy))))
+    Ok((place, Some((surroundings.with(envoy), service))))
 }
 
 /// The port if it is free, else any.
@@ -110,10 +133,15 @@ enum Promise {
 }
 
 /// What happens before a request.
+#[derive(Clone, Copy)]
 enum Before {
     Nothing,
+    /// A person revokes the user by the command, and waits until every worker knows.
+    Revocation,
     /// All keys are replaced by a new one; the old ones stay published.
     Rotation,
+    /// Until tokens that are issued are newer than the revocation.
+    SignIn,
     /// The identity provider does not answer any more.
     Outage,
 }
@@ -122,13 +150,23 @@ struct Step {
     title: &'static str,
     before: Before,
     path: &'static str,
-    /// What is minted; none for a request without a token.
-    token: Option<Value>,
+    token: Token,
     promise: Promise,
 }
 
+/// What a request carries.
+enum Token {
+    /// What the request before carried.
+    Again,
+    /// A new one; members as in the mock's README.
+    New(Value),
+    None,
+    /// Two in one header.
+    Twice,
+}
+
 impl Step {
-    fn new(title: &'static str, path: &'static str, token: Option<Value>, promise: Promise) -> Self {
+    fn new(title: &'static str, path: &'static str, token: Token, promise: Promise) -> Self {
         Self { title, before: Before::Nothing, path, token, promise }
     }
 
@@ -138,17 +176,18 @@ impl Step {
 }
 
 fn steps(stranger: &str) -> Vec<Step> {
-    let passes = |title, path, token| Step::new(title, path, Some(token), Promise::Passes);
+    let passes = |title, path, token| Step::new(title, path, Token::New(token), Promise::Passes);
     let refused = |title, path, token: Value, reason, words| {
-        Step::new(title, path, Some(token), Promise::Refused(401, reason, words))
+        Step::new(title, path, Token::New(token), Promise::Refused(401, reason, words))
     };
+    let user = || json!({"claims": {"oid": USER}});
     vec![
-        Step::new("an open path", "/healthz", None, Promise::Passes),
+        Step::new("an open path", "/healthz", Token::None, Promise::Passes),
         passes("a v2 token", "/orders", json!({})),
         passes("a v1 token", "/orders", json!({"version": 1, "audience": "api://orders"})),
         passes("an External ID (CIAM) token", "/customers/me", json!({"kind": "external_id"})),
         passes("a token of some other organization", "/partners/x", json!({"tenant": FABRIKAM})),
-        Step::new("no token", "/orders", None, Promise::Refused(401, "token_missing", "")),
+        Step::new("no token", "/orders", Token::None, Promise::Refused(401, "token_missing", "")),
         refused(
             "an expired token",
             "/orders",
@@ -182,15 +221,23 @@ fn steps(stranger: &str) -> Vec<Step> {
         Step::new(
             "two tokens in one header",
             "/orders",
-            Some(json!("two")),
+            Token::Twice,
             Promise::Refused(400, "request_malformed", "several"),
         ),
+        passes("a user at work", "/orders", user()),
+        Step::new(
+            "the same token, revoked by the command",
+            "/orders",
+            Token::Again,
+            Promise::Refused(401, "token_revoked", "revoked"),
+        )
+        .after(Before::Revocation),
+        passes("the user signs in again", "/orders", user()).after(Before::SignIn),
         passes("the first token of a new key, right after a rotation", "/orders", json!({})).after(Before::Rotation),
         passes("the identity provider is down", "/orders", json!({})).after(Before::Outage),
     ]
 }
 
-/// Whether every promise was kept.
 /// An Envoy that was up before the provider has failed its first fetches, and asks again after a pause: until then it
 /// answers 503, and so does a client wait.
 async fn keys_are_there(place: &Place) {
@@ -209,6 +256,7 @@ async fn keys_are_there(place: &Place) {
     }
 }
 
+/// Whether every promise was kept.
 async fn tour(place: &Place) -> Result<bool, Box<dyn Error>> {
     place.entra.clear_faults().await;
     place.entra.keys(json!({"reset": true})).await;
@@ -223,16 +271,15 @@ async fn tour(place: &Place) -> Result<bool, Box<dyn Error>> {
     let known = place.entra.kid(json!({})).await;
     let steps = steps(&known);
     let number = steps.len();
+    let mut story = Story::default();
     for step in steps {
-        match step.before {
-            Before::Nothing => {}
-            Before::Rotation => place.entra.keys(json!({"rotate": true})).await,
-            Before::Outage => place.entra.fault(json!({"fault": {"reset": true}})).await,
-        }
+        story.go_on(step.before, place).await?;
         let seen = place.upstream.count().await;
-        let answer = place.gate.send(request(place, &step).await).await?;
+        let answer = place.gate.send(story.request(&step, place).await).await?;
         let asked = place.upstream.count().await > seen;
-        let good = is_kept(&step.promise, &answer, asked);
+        let told = story.took.take();
+        let in_time = told.is_none_or(|took| took < WITHIN);
+        let good = is_kept(&step.promise, &answer, asked) && in_time;
         kept += usize::from(good);
         let (promised, reason) = match &step.promise {
             Promise::Passes => ("200".to_owned(), ""),
@@ -245,7 +292,8 @@ async fn tour(place: &Place) -> Result<bool, Box<dyn Error>> {
         let got = answer.reason().unwrap_or_default();
         let reason = if got == reason { got } else { format!("{got} (promised: {reason})") };
         let mark = if good { "✓" } else { "✗" };
-        let request = format!("{}\nGET {}", step.title, step.path);
+        let took = told.map(|took| format!(", refused by every worker after {:.2} s", took.as_secs_f64()));
+        let request = format!("{}{}\nGET {}", step.title, took.unwrap_or_default(), step.path);
         table.add_row([mark, &request, &promised, &answer.status.to_string(), &reason, &description]);
     }
     place.entra.clear_faults().await;
@@ -257,15 +305,70 @@ async fn tour(place: &Place) -> Result<bool, Box<dyn Error>> {
     Ok(kept == number)
 }
 
-async fn request(place: &Place, step: &Step) -> Request {
-    let request = Request::get(step.path);
-    match &step.token {
-        None => request,
-        Some(Value::String(_)) => {
-            let token = place.entra.mint(json!({})).await;
-            request.bearer(&token).bearer(&token)
+/// Within this time a revocation has reached every worker.
+const WITHIN: Duration = Duration::from_secs(2);
+
+/// What one step leaves to the next.
+#[derive(Default)]
+struct Story {
+    /// What the last request carried.
+    token: String,
+    /// Unix seconds: tokens issued earlier are revoked.
+    not_before: u64,
+    /// From the end of the command until every worker refused; told once.
+    took: Option<Duration>,
+}
+
+impl Story {
+    async fn go_on(&mut self, before: Before, place: &Place) -> Result<(), Box<dyn Error>> {
+        match before {
+            Before::Nothing => {}
+            Before::Rotation => place.entra.keys(json!({"rotate": true})).await,
+            Before::Outage => place.entra.fault(json!({"fault": {"reset": true}})).await,
+            Before::Revocation => {
+                let who = ["revoke", "--tenant", CONTOSO, "--user", USER, "--reason", "the tour"];
+                let outcome = place.revocations.run(&who).await;
+                self.not_before = outcome["revocation"]["not_before"].as_u64().ok_or("no not_before")?;
+                let told = Instant::now();
+                // Much longer than promised: how late it was is worth knowing, too.
+                while !self.is_revoked_everywhere(place).await? && told.elapsed() < 5 * WITHIN {
+                    sleep(Duration::from_millis(10)).await;
+                }
+                self.took = Some(told.elapsed());
+            }
+            Before::SignIn => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+                sleep(Duration::from_secs(self.not_before).saturating_sub(now)).await;
+            }
         }
-        Some(token) => request.bearer(&place.entra.mint(token.clone()).await),
+        Ok(())
+    }
+
+    /// Whether every worker refuses the token. Each connection may reach another one.
+    async fn is_revoked_everywhere(&self, place: &Place) -> Result<bool, Box<dyn Error>> {
+        let mut requests = JoinSet::new();
+        for _ in 0..16 {
+            let (gate, request) = (place.gate.clone(), Request::get("/orders").bearer(&self.token));
+            requests.spawn(async move { gate.send(request).await });
+        }
+        let answers: Result<Vec<Answer>, _> = requests.join_all().await.into_iter().collect();
+        Ok(answers?.iter().all(|answer| answer.reason().as_deref() == Some("token_revoked")))
+    }
+
+    async fn request(&mut self, step: &Step, place: &Place) -> Request {
+        let request = Request::get(step.path);
+        match &step.token {
+            Token::Again => request.bearer(&self.token),
+            Token::New(token) => {
+                self.token = place.entra.mint(token.clone()).await;
+                request.bearer(&self.token)
+            }
+            Token::None => request,
+            Token::Twice => {
+                let token = place.entra.mint(json!({})).await;
+                request.bearer(&token).bearer(&token)
+            }
+        }
     }
 }
 

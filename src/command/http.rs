@@ -1,0 +1,22 @@
+//! The HTTP client of the command and of the service.
+
+use std::sync::Once;
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, Error};
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// A client that trusts what the system trusts and never follows a redirect: credentials go where they were meant to.
+pub(crate) fn client() -> Result<Client, Error> {
+    static PROVIDER: Once = Once::new();
+    // It fails when there is one already, which then does.
+    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    Client::builder()
+        .connect_timeout(CONNECT)
+        .redirect(Policy::none())
+        .user_agent(concat!("entra-gate/", env!("CARGO_PKG_VERSION")))
+        .build()
+}

@@ -1,0 +1,78 @@
+//! The native command `entra-gate`, for people and for the control plane.
+//!
+//! It may use every pure layer of the library; nothing uses it. It never prints a credential.
+
+mod documents;
+mod failure;
+mod http;
+mod output;
+mod revocations;
+mod service;
+mod wording;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+use self::failure::Failure;
+
+/// Microsoft Entra ID at Envoy's edge: the command beside the filter.
+#[derive(Parser)]
+#[command(name = "entra-gate", version, arg_required_else_help = true, after_long_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Who is revoked: the service that says so, and its clients
+    #[command(subcommand, arg_required_else_help = true)]
+    Revocations(Box<revocations::Command>),
+    /// Completions for a shell, on standard output
+    #[command(after_long_help = "Example:\n  source <(entra-gate completions bash)")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  something here failed: a file, the database, a port
+  2  the command line is wrong
+  3  the credential was refused, or there is none
+  4  the service does not answer, or says that it cannot now
+  5  the service refused the request: what was asked is wrong, or there is nothing to lift";
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Revocations(command) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+            runtime.map_err(|error| Failure::here("cannot start", error))?.block_on(revocations::run(*command))
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "entra-gate", &mut script);
+            output::write(&script)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

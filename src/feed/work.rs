@@ -1,0 +1,359 @@
+//! What the worker that fetches does with an answer: from the body to a new standing, in steps, and nothing in between
+//! that others could mistake for the end.
+
+use super::board::{Board, DELTA_ENTRIES};
+use super::document::{Claims, MAX_RECORDS};
+use super::overlay::Overlay;
+use super::page::{PageFault, PageName};
+use super::reader::{BodyFault, Document, Reader, Reading};
+use super::rewrite::{Over, Rewrite, Rewriting, Writer, Written};
+use super::source::Feed;
+use super::standing::{News, Standing, Wanted};
+use crate::jose::signature::Signatures;
+use crate::keys::freshness::Millis;
+use crate::revocation::Known;
+use crate::revocation::fingerprint::{Fingerprint, HashKey};
+use crate::revocation::set::Fed;
+
+/// How many bytes of a body are read in a step: some two milliseconds in wasm.
+pub const STEP_BYTES: usize = 64 * 1024;
+/// How many bytes are hashed in a step.
+pub const HASH_STEP_BYTES: usize = 512 * 1024;
+/// Most entries that are added to what is held. More of them make a new base at once.
+const SMALL_DELTA: usize = 4 * DELTA_ENTRIES;
+/// Most deltas since the base; then there is a new one.
+const MOST_DELTAS: u32 = 64;
+
+/// Why a request brought nothing. Everything named here is the feed's, not a client's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeedFault {
+    /// The body is not a document of the feed.
+    Body(BodyFault),
+    /// A delta for a state that is not held, or of another signer.
+    Gap {
+        /// What it builds on.
+        base: u64,
+        /// What is held.
+        held: u64,
+    },
+    /// No answer: connection failure, reset, or a body beyond the host's limit.
+    NoAnswer,
+    /// The call could not be sent: the cluster is unknown or has no healthy host.
+    NotSent,
+    /// 304 where nothing is held.
+    NotModified,
+    /// Older than what is held.
+    Older {
+        /// Its sequence.
+        found: u64,
+        /// What is held.
+        held: u64,
+    },
+    /// A page is not the one that the head names.
+    Page(PageFault),
+    /// The status was neither 200 nor 304.
+    Status(u16),
+    /// With it more than [`MAX_RECORDS`] would be held.
+    TooManyEntries,
+}
+
+impl std::fmt::Display for FeedFault {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Body(fault) => write!(formatter, "not a document of the feed: {fault:?}"),
+            Self::Gap { base, held } => write!(formatter, "a delta on sequence {base}, and {held} is held"),
+            Self::NoAnswer => formatter.write_str("no answer, or a body that is too large"),
+            Self::NotSent => formatter.write_str("the request could not be sent: is the cluster defined and healthy?"),
+            Self::NotModified => formatter.write_str("304, and nothing is held"),
+            Self::Older { found, held } => write!(formatter, "sequence {found}, and {held} is held already"),
+            Self::Page(fault) => write!(formatter, "not the page that the head names: {fault:?}"),
+            Self::Status(status) => write!(formatter, "status {status}"),
+            Self::TooManyEntries => write!(formatter, "more than {MAX_RECORDS} entries"),
+        }
+    }
+}
+
+impl FeedFault {
+    fn wanted(&self) -> Wanted {
+        match self {
+            Self::Gap { .. } => Wanted::Snapshot,
+            Self::Body(_)
+            | Self::NoAnswer
+            | Self::NotModified
+            | Self::NotSent
+            | Self::Older { .. }
+            | Self::Page(_)
+            | Self::Status(_)
+            | Self::TooManyEntries => Wanted::Same,
+        }
+    }
+}
+
+/// What a worker has in hand.
+pub enum Work {
+    /// A body that is being read.
+    Reading(Box<Reader>),
+    /// A packed snapshot, some of whose pages are still to come.
+    Paging(Box<Pages>),
+    /// A generation that is being made, and what it will be published as.
+    Rewriting(Box<Rewrite>, Publication),
+}
+
+/// A packed snapshot whose pages come one after another.
+pub struct Pages {
+    names: std::vec::IntoIter<PageName>,
+    after: Option<Fingerprint>,
+    writer: Writer,
+    publication: Publication,
+}
+
+/// What a generation will be published as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    key: HashKey,
+    signer: [u8; 32],
+    sequence: u64,
+    /// Whether it comes from the feed, and not from what is held.
+    news: News,
+}
+
+/// What comes next.
+pub enum Next {
+    /// Another step.
+    Step(Work),
+    /// This page is to be asked for, at the feed's authority.
+    Page(String, Box<Pages>),
+    /// The end.
+    End(End),
+}
+
+/// How an answer ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It brought entries, which are on the board as deltas.
+    Appended {
+        /// How many deltas.
+        deltas: u32,
+        /// How many entries.
+        entries: u32,
+        /// What they lead to.
+        sequence: u64,
+    },
+    /// It brought nothing new.
+    Confirmed,
+    /// It was refused.
+    Failed(FeedFault),
+    /// There is a new generation.
+    Published(Written, Publication),
+}
+
+/// All that a step may look at.
+pub struct Desk<'a> {
+    /// The feed.
+    pub feed: &'a Feed,
+    /// How it stood when the request was sent. Nobody else has changed it since.
+    pub standing: &'a Standing,
+    /// What this worker holds.
+    pub fed: &'a Fed,
+    /// Where it is written.
+    pub board: &'a dyn Board,
+    /// Who verifies.
+    pub signatures: &'a dyn Signatures,
+    /// A random number for a new generation.
+    pub nonce: u64,
+    /// Unix seconds.
+    pub now: u64,
+}
+
+impl Work {
+    /// Begins with the body of an answer.
+    ///
+    /// # Errors
+    /// Whatever can be said at once.
+    pub fn begin(body: Vec<u8>, feed: &Feed, standing: &Standing) -> Result<Self, FeedFault> {
+        Reader::new(body, feed.keys.keys(), standing.key)
+            .map(|reader| Self::Reading(Box::new(reader)))
+            .map_err(FeedFault::Body)
+    }
+
+    /// Begins to make a new base of what is held, all of it and nothing else.
+    #[must_use]
+    pub fn compact(desk: &Desk<'_>) -> Self {
+        let Standing { key, signer, sequence, .. } = *desk.standing;
+        let writer = Writer::new(desk.standing, desk.nonce);
+        let rewrite = Rewrite::new(Overlay::default(), Over::Held, desk.fed, writer, desk.now);
+        Self::Rewriting(Box::new(rewrite), Publication { key, signer, sequence, news: News::None })
+    }
+
+    /// Does some milliseconds' worth.
+    #[must_use]
+    pub fn step(self, desk: &Desk<'_>) -> Next {
+        match self {
+            Self::Reading(reader) => {
+                let budget = if reader.is_verified() { STEP_BYTES } else { HASH_STEP_BYTES };
+                match reader.step(budget, desk.signatures, desk.now) {
+                    Ok(Reading::More(reader)) => Next::Step(Self::Reading(reader)),
+                    Ok(Reading::Done(document)) => take(*document, desk).unwrap_or_else(failed),
+                    Err(fault) => failed(FeedFault::Body(fault)),
+                }
+            }
+            Self::Paging(pages) => pages.next(desk.board),
+            Self::Rewriting(rewrite, publication) => match rewrite.step(desk.fed, desk.board, desk.now) {
+                Rewriting::More(rewrite) => Next::Step(Self::Rewriting(rewrite, publication)),
+                Rewriting::Done(written) => Next::End(End::Published(written, publication)),
+            },
+        }
+    }
+}
+
+fn failed(fault: FeedFault) -> Next {
+    Next::End(End::Failed(fault))
+}
+
+/// What a document means to what is held.
+fn take(document: Document, desk: &Desk<'_>) -> Result<Next, FeedFault> {
+    let Document { claims: Claims { sequence, base, .. }, paging, entries, key, signer } = document;
+    let standing = desk.standing;
+    let held = if standing.is_held(desk.feed) { standing.sequence } else { 0 };
+    if sequence < held {
+        return Err(FeedFault::Older { found: sequence, held });
+    }
+    let is_needed = !standing.is_held(desk.feed) || standing.snapshot_wanted;
+    let publication = Publication { key, signer, sequence, news: News::Some };
+    let writer = || Writer::new(standing, desk.nonce);
+    let Some(base) = base else {
+        if sequence == held && !is_needed {
+            return Ok(Next::End(End::Confirmed));
+        }
+        return Ok(match paging {
+            Some(paging) => {
+                let mut writer = writer();
+                writer.push_apart(entries.all());
+                let names = paging.pages.into_iter();
+                Next::Step(Work::Paging(Box::new(Pages { names, after: None, writer, publication })))
+            }
+            None => {
+                let rewrite = Rewrite::new(entries, Over::Nothing, desk.fed, writer(), desk.now);
+                Next::Step(Work::Rewriting(Box::new(rewrite), publication))
+            }
+        });
+    };
+    if is_needed || base > held || signer != standing.signer {
+        return Err(FeedFault::Gap { base, held });
+    }
+    if sequence == held {
+        return Ok(Next::End(End::Confirmed));
+    }
+    if desk.fed.len().saturating_add(entries.len()) > MAX_RECORDS {
+        return Err(FeedFault::TooManyEntries);
+    }
+    if entries.len() > SMALL_DELTA {
+        let rewrite = Rewrite::new(entries, Over::Held, desk.fed, writer(), desk.now);
+        return Ok(Next::Step(Work::Rewriting(Box::new(rewrite), publication)));
+    }
+    let all: Vec<(Fingerprint, Known)> = entries.all().collect();
+    let mut deltas = 0_u32;
+    for told in all.chunks(DELTA_ENTRIES) {
+        let index = standing.deltas.saturating_add(deltas);
+        desk.board.write(standing.generation.delta(index), &standing.generation.write_delta(index, told));
+        deltas = deltas.saturating_add(1);
+    }
+    let entries = u32::try_from(all.len()).unwrap_or(u32::MAX);
+    Ok(Next::End(End::Appended { deltas, entries, sequence }))
+}
+
+impl Pages {
+    /// Takes the page that was asked for.
+    #[must_use]
+    pub fn receive(mut self: Box<Self>, body: &[u8], desk: &Desk<'_>) -> Next {
+        let Some(name) = self.names.next() else {
+            return Next::Step(Work::Paging(self));
+        };
+        match name.open(body, self.after) {
+            Ok(records) => {
+                self.after = records.last().map(|record| record.fingerprint);
+                for record in records {
+                    self.writer.push(record.fingerprint, record.into(), desk.board, desk.now);
+                }
+                Next::Step(Work::Paging(self))
+            }
+            Err(fault) => failed(FeedFault::Page(fault)),
+        }
+    }
+
+    fn next(mut self: Box<Self>, board: &dyn Board) -> Next {
+        if let Some(page) = self.names.as_slice().first() {
+            return Next::Page(page.path.clone(), self);
+        }
+        match self.writer.finish(board) {
+            Some(written) => Next::End(End::Published(written, self.publication)),
+            None => Next::Step(Work::Paging(self)),
+        }
+    }
+}
+
+impl End {
+    /// The standing after it. `etag` is that of the answer.
+    #[must_use]
+    pub fn standing(&self, before: Standing, feed: &Feed, now: Millis, etag: Option<String>) -> Standing {
+        match self {
+            Self::Failed(fault) => before.failed(fault.wanted()),
+            Self::Confirmed => Standing { etag, ..before }.confirmed(feed, now, News::None),
+            Self::Appended { deltas, entries, sequence } => Standing {
+                deltas: before.deltas.saturating_add(*deltas),
+                new_deltas: before.new_deltas.saturating_add(*deltas),
+                new_entries: before.new_entries.saturating_add(*entries),
+                sequence: *sequence,
+                etag,
+                ..before
+            }
+            .confirmed(feed, now, News::Some),
+            Self::Published(written, publication) => {
+                let [even, odd] = before.most_chunks;
+                let most_chunks = match written.generation.parity() {
+                    0 => [even.max(written.chunks), odd],
+                    _ => [even, odd.max(written.chunks)],
+                };
+                let standing = Standing {
+                    generation: written.generation,
+                    chunks: written.chunks,
+                    records: written.records,
+                    deltas: written.deltas,
+                    new_deltas: 0,
+                    new_entries: 0,
+                    key: publication.key,
+                    signer: publication.signer,
+                    sequence: publication.sequence,
+                    most_chunks,
+                    ..before
+                };
+                match publication.news {
+                    News::None => Standing { lease_until: 0, ..standing },
+                    news @ News::Some => {
+                        Standing { etag, snapshot_wanted: false, ..standing }.confirmed(feed, now, news)
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Standing {
+    /// Whether it is time for a new base, of which a worker that holds everything found so many records over.
+    #[must_use]
+    pub fn wants_compaction(&self, over: usize) -> bool {
+        let over = u32::try_from(over).unwrap_or(u32::MAX);
+        // What came since the base takes more room: with a million records, half a byte for each of them.
+        self.new_deltas > MOST_DELTAS
+            || self.new_entries > (self.records / 80).max(1_024)
+            || over > (self.records / 4).max(1_000)
+    }
+}
+
+/// Empties the places that a new generation does not use and an earlier one did.
+pub fn clear_unused(written: &Written, before: &Standing, board: &dyn Board) {
+    let most = if written.generation.parity() == 0 { before.most_chunks[0] } else { before.most_chunks[1] };
+    for index in written.chunks..most {
+        board.write(written.generation.chunk(index), &[]);
+    }
+}

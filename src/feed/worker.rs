@@ -1,0 +1,311 @@
+//! One worker's part in the feed: it loads what is on the board and, when nobody else does, asks for what comes next.
+//!
+//! It holds no clock and sends nothing: a turn says what to send, and the answer is brought back.
+
+use super::board::{Board, Generation};
+use super::loader::{Loader, Loading};
+use super::source::Feed;
+use super::standing::Standing;
+use super::work::{Desk, End, FeedFault, Next, Pages, Work, clear_unused};
+use crate::jose::signature::Signatures;
+use crate::keys::freshness::{Millis, millis};
+use crate::revocation::set::Fed;
+
+/// How long after its time an answer is still waited for. The host ends calls itself; this is for one that does not.
+const ANSWER_SLACK: Millis = 5_000;
+/// How often an update is tried again when another worker was faster.
+const UPDATE_ATTEMPTS: u32 = 16;
+/// How many blocks are looked through for records that are over, in a turn.
+const SWEEP_BLOCKS: usize = 8;
+
+/// One worker.
+pub struct Worker {
+    /// What tells it from the others.
+    me: u64,
+    loader: Loader,
+    hand: Hand,
+    sweep: Sweep,
+}
+
+/// What a worker has in hand, and how the feed stood when it began.
+enum Hand {
+    /// It waits for an answer.
+    Asking { standing: Standing, until: Millis },
+    /// Nothing.
+    Empty,
+    /// It waits for a page.
+    Paging { standing: Standing, until: Millis, pages: Box<Pages>, etag: Option<String> },
+    /// An answer.
+    Working { standing: Standing, work: Work, etag: Option<String> },
+}
+
+/// How many records of a generation are over, counted block by block.
+#[derive(Default)]
+struct Sweep {
+    generation: Generation,
+    next: usize,
+    over: usize,
+    /// The last full count.
+    counted: usize,
+}
+
+/// What is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The path, at the feed's authority.
+    pub path: String,
+    /// `If-None-Match`.
+    pub etag: Option<String>,
+    /// How long an answer may take.
+    pub timeout: std::time::Duration,
+}
+
+/// A good answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// 200.
+    Body {
+        /// The body.
+        body: Vec<u8>,
+        /// The `ETag`, if it can be sent back.
+        etag: Option<String>,
+    },
+    /// 304.
+    NotModified,
+}
+
+/// What a turn came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// What is to be sent.
+    pub ask: Option<Ask>,
+    /// What ended.
+    pub ended: Option<End>,
+    /// Whether there is more to do at once.
+    pub is_busy: bool,
+}
+
+/// All that a turn may look at.
+pub struct Room<'a> {
+    /// The feed.
+    pub feed: &'a Feed,
+    /// What workers share.
+    pub board: &'a dyn Board,
+    /// Who verifies.
+    pub signatures: &'a dyn Signatures,
+    /// A random number, new for each turn.
+    pub nonce: u64,
+    /// Milliseconds since the epoch.
+    pub now: Millis,
+}
+
+impl Worker {
+    /// A worker of this number, which should be random.
+    #[must_use]
+    pub fn new(me: u64) -> Self {
+        Self { me, loader: Loader::default(), hand: Hand::Empty, sweep: Sweep::default() }
+    }
+
+    /// Loads what is on the board, as long as there is time.
+    pub fn load(&mut self, fed: &mut Fed, room: &Room<'_>, has_time: &mut dyn FnMut() -> bool) -> Loading {
+        let Some((standing, _)) = room.board.standing().filter(|(standing, _)| standing.is_held(room.feed)) else {
+            return Loading::Current;
+        };
+        loop {
+            let loading = self.loader.step(&standing, room.board, fed, room.now / 1_000);
+            if loading != Loading::More || !has_time() {
+                return loading;
+            }
+        }
+    }
+
+    /// Does what there is to do, as long as there is time.
+    pub fn turn(&mut self, fed: &mut Fed, room: &Room<'_>, has_time: &mut dyn FnMut() -> bool) -> Turn {
+        let loading = self.load(fed, room, has_time);
+        let Some((standing, _)) = room.board.standing() else {
+            return Turn::default();
+        };
+        self.drop_if_overtaken(&standing);
+        if loading == Loading::Broken && !standing.snapshot_wanted {
+            self.update(room, |standing| Some(Standing { snapshot_wanted: true, ..standing }));
+        }
+        let mut turn = Turn::default();
+        if loading != Loading::More {
+            turn = self.work(fed, room, has_time);
+            if turn == Turn::default() {
+                self.sweep(fed, standing.generation, room.now);
+                turn = self.begin(fed, room, loading);
+            }
+        }
+        self.keep_lease(room);
+        turn.is_busy = loading == Loading::More || matches!(self.hand, Hand::Working { .. });
+        // What was published a moment ago is there for this worker as well.
+        turn.is_busy |= turn.ended.is_some();
+        turn
+    }
+
+    /// Takes the answer to what was asked last. An answer that nobody waits for is dropped.
+    pub fn receive(&mut self, answer: Result<Answer, FeedFault>, fed: &mut Fed, room: &Room<'_>) -> Option<End> {
+        match std::mem::replace(&mut self.hand, Hand::Empty) {
+            Hand::Asking { standing, .. } => match answer {
+                Ok(Answer::Body { body, etag }) => match Work::begin(body, room.feed, &standing) {
+                    Ok(work) => self.hand = Hand::Working { standing, work, etag },
+                    Err(fault) => return self.end(End::Failed(fault), None, room),
+                },
+                Ok(Answer::NotModified) => {
+                    let end = match standing.since(room.feed) {
+                        0 => End::Failed(FeedFault::NotModified),
+                        _ => End::Confirmed,
+                    };
+                    let etag = standing.etag;
+                    return self.end(end, etag, room);
+                }
+                Err(fault) => return self.end(End::Failed(fault), None, room),
+            },
+            Hand::Paging { standing, pages, etag, .. } => match answer {
+                Ok(Answer::Body { body, .. }) => {
+                    let next = pages.receive(&body, &desk(&standing, fed, room));
+                    return self.go_on(next, standing, etag, room).ended;
+                }
+                Ok(Answer::NotModified) => return self.end(End::Failed(FeedFault::NotModified), None, room),
+                Err(fault) => return self.end(End::Failed(fault), None, room),
+            },
+            other @ (Hand::Empty | Hand::Working { .. }) => self.hand = other,
+        }
+        None
+    }
+
+    /// What is in hand is worth nothing once somebody else has gone on.
+    fn drop_if_overtaken(&mut self, now: &Standing) {
+        let begun = match &self.hand {
+            Hand::Asking { standing, .. } | Hand::Paging { standing, .. } | Hand::Working { standing, .. } => standing,
+            Hand::Empty => return,
+        };
+        let is_same = (begun.generation, begun.deltas, begun.sequence) == (now.generation, now.deltas, now.sequence);
+        if now.owner != self.me || !is_same {
+            self.hand = Hand::Empty;
+        }
+    }
+
+    fn work(&mut self, fed: &Fed, room: &Room<'_>, has_time: &mut dyn FnMut() -> bool) -> Turn {
+        loop {
+            match std::mem::replace(&mut self.hand, Hand::Empty) {
+                Hand::Working { standing, work, etag } => {
+                    let next = work.step(&desk(&standing, fed, room));
+                    let turn = self.go_on(next, standing, etag, room);
+                    if turn != Turn::default() || !has_time() {
+                        return turn;
+                    }
+                }
+                Hand::Asking { until, .. } | Hand::Paging { until, .. } if until <= room.now => {
+                    let ended = self.end(End::Failed(FeedFault::NoAnswer), None, room);
+                    return Turn { ended, ..Turn::default() };
+                }
+                other @ (Hand::Asking { .. } | Hand::Empty | Hand::Paging { .. }) => {
+                    self.hand = other;
+                    return Turn::default();
+                }
+            }
+        }
+    }
+
+    fn go_on(&mut self, next: Next, standing: Standing, etag: Option<String>, room: &Room<'_>) -> Turn {
+        match next {
+            Next::Step(work) => {
+                self.hand = Hand::Working { standing, work, etag };
+                Turn::default()
+            }
+            Next::Page(path, pages) => {
+                let timeout = room.feed.timeout;
+                let until = room.now.saturating_add(millis(timeout)).saturating_add(ANSWER_SLACK);
+                self.hand = Hand::Paging { standing, until, pages, etag };
+                Turn { ask: Some(Ask { path, etag: None, timeout }), ..Turn::default() }
+            }
+            Next::End(end) => {
+                if let End::Published(written, _) = &end {
+                    clear_unused(written, &standing, room.board);
+                }
+                Turn { ended: self.end(end, etag, room), ..Turn::default() }
+            }
+        }
+    }
+
+    /// Takes something upon this worker, if it is time and nobody else does.
+    fn begin(&mut self, fed: &Fed, room: &Room<'_>, loading: Loading) -> Turn {
+        let (feed, now, me) = (room.feed, room.now, self.me);
+        let is_empty = matches!(self.hand, Hand::Empty);
+        let free = room.board.standing().filter(|(standing, _)| is_empty && standing.is_free(me, now));
+        let Some((standing, mark)) = free else {
+            return Turn::default();
+        };
+        if loading == Loading::Current && standing.is_held(feed) && standing.wants_compaction(self.sweep.counted) {
+            let taken = standing.taken(me, now);
+            if room.board.swap(&taken, mark) {
+                let work = Work::compact(&desk(&taken, fed, room));
+                self.hand = Hand::Working { etag: taken.etag.clone(), standing: taken, work };
+            }
+            return Turn::default();
+        }
+        if !standing.is_due(feed, now) {
+            return Turn::default();
+        }
+        let asked = standing.asked(me, now);
+        if !room.board.swap(&asked, mark) {
+            return Turn::default();
+        }
+        let since = asked.since(feed);
+        let timeout = feed.timeout.saturating_add(feed.long_poll);
+        let etag = asked.etag.clone().filter(|_| since > 0);
+        let until = now.saturating_add(millis(timeout)).saturating_add(ANSWER_SLACK);
+        self.hand = Hand::Asking { standing: asked, until };
+        Turn { ask: Some(Ask { path: feed.path(since), etag, timeout }), ..Turn::default() }
+    }
+
+    /// Publishes an end, unless somebody else has taken over in the meantime.
+    fn end(&mut self, end: End, etag: Option<String>, room: &Room<'_>) -> Option<End> {
+        let me = self.me;
+        let is_told = self.update(room, |standing| {
+            (standing.owner == me).then(|| end.standing(standing, room.feed, room.now, etag.clone()))
+        });
+        is_told.then_some(end)
+    }
+
+    fn keep_lease(&self, room: &Room<'_>) {
+        if !matches!(self.hand, Hand::Empty) {
+            self.update(room, |standing| (standing.owner == self.me).then(|| standing.taken(self.me, room.now)));
+        }
+    }
+
+    fn update(&self, room: &Room<'_>, change: impl Fn(Standing) -> Option<Standing>) -> bool {
+        for _ in 0..UPDATE_ATTEMPTS {
+            let Some((standing, mark)) = room.board.standing() else {
+                return false;
+            };
+            let Some(changed) = change(standing) else {
+                return false;
+            };
+            if room.board.swap(&changed, mark) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn sweep(&mut self, fed: &Fed, generation: Generation, now: Millis) {
+        if self.sweep.generation != generation {
+            self.sweep = Sweep { generation, ..Sweep::default() };
+        }
+        let Sweep { next, over, counted, .. } = &mut self.sweep;
+        let end = next.saturating_add(SWEEP_BLOCKS);
+        let (found, blocks) = fed.base().count_over(*next..end, now / 1_000);
+        (*next, *over) = (end, over.saturating_add(found));
+        if end >= blocks {
+            (*counted, *over, *next) = (*over, 0, 0);
+        }
+    }
+}
+
+fn desk<'a>(standing: &'a Standing, fed: &'a Fed, room: &'a Room<'a>) -> Desk<'a> {
+    let Room { feed, board, signatures, nonce, now } = *room;
+    Desk { feed, standing, fed, board, signatures, nonce, now: now / 1_000 }
+}

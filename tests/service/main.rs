@@ -1,0 +1,16 @@
+//! The revocation service as its users meet it: the built command, over HTTP, and the feed read by the filter's own reader.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod api;
+mod callers;
+mod command;
+mod crash;
+mod feed;
+mod keys;
+mod support;
