@@ -38,7 +38,8 @@ pub fn reply<'a>(server: &'a AuthorizationServer, method: &str, target: &str) ->
 /// # Errors
 /// If it is not JSON. Envoy's own words for «no connection» are not, and a page from elsewhere would be shown in our name.
 pub fn passed(status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8>) -> Result<Answer, TokenFault> {
-    let is_json = |kind: &str| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+    let is_json =
+        |kind: &str| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
     if !headers.iter().any(|(name, value)| *name == "content-type" && is_json(value)) {
         return Err(TokenFault::Unusable { status });
     }
@@ -131,7 +132,8 @@ mod tests {
 
     #[test]
     fn only_json_is_passed_on() {
-        let json = vec![("content-type", "application/json; charset=utf-8".to_owned()), ("retry-after", "3".to_owned())];
+        let json =
+            vec![("content-type", "application/json; charset=utf-8".to_owned()), ("retry-after", "3".to_owned())];
         let answer = passed(429, json.clone(), b"{}".to_vec()).unwrap();
         assert_eq!((answer.status, answer.body.as_str()), (429, "{}"));
         assert_eq!(header(&answer, "retry-after").as_deref(), Some("3"));

@@ -64,9 +64,8 @@ pub(super) fn compile(node: &Node<'_>, surroundings: &Surroundings<'_>) -> Optio
         surroundings.providers?.iter().find(|provider| provider.name == name).map(|provider| (node, provider))
     });
     let scopes = members.optional("scopes_supported", |node| node.list(scope));
-    let grants = members.optional("grant_types_supported", |node| {
-        node.list(|grant| grant.choice(&GRANTS.map(|grant| (grant, grant))))
-    });
+    let grants = members
+        .optional("grant_types_supported", |node| node.list(|grant| grant.choice(&GRANTS.map(|grant| (grant, grant)))));
     let own_endpoints = own_endpoints(&members);
     let application_id_uri = members.optional("application_id_uri", |node| match node.text()?.trim_end_matches('/') {
         // Entra takes none that ends with a slash.
@@ -81,7 +80,10 @@ pub(super) fn compile(node: &Node<'_>, surroundings: &Surroundings<'_>) -> Optio
     let grants = grants?.unwrap_or_else(|| DEFAULT_GRANTS.to_vec());
     let pass_through = match own_endpoints? {
         None => {
-            members.forbidden("application_id_uri", "without an `authorization_endpoint` here, requests go to Entra directly");
+            members.forbidden(
+                "application_id_uri",
+                "without an `authorization_endpoint` here, requests go to Entra directly",
+            );
             None
         }
         Some((authorize_path, token_path)) => {
@@ -137,8 +139,12 @@ fn own_endpoints(members: &Members<'_>) -> Option<Option<(String, String)>> {
         (None, None) => Some(None),
         (Some(authorize), Some(token)) if authorize != token => Some(Some((authorize, token))),
         (Some(_), Some(_)) => members.at("token_endpoint").mistake("another path than `authorization_endpoint`"),
-        (Some(_), None) => members.at("token_endpoint").mistake_of("nothing", "this member beside `authorization_endpoint`"),
-        (None, Some(_)) => members.at("authorization_endpoint").mistake_of("nothing", "this member beside `token_endpoint`"),
+        (Some(_), None) => {
+            members.at("token_endpoint").mistake_of("nothing", "this member beside `authorization_endpoint`")
+        }
+        (None, Some(_)) => {
+            members.at("authorization_endpoint").mistake_of("nothing", "this member beside `token_endpoint`")
+        }
     }
 }
 
@@ -285,7 +291,8 @@ mod tests {
             "grant_types_supported": ["authorization_code", "client_credentials"],
             "application_id_uri": "api://orders",
         });
-        let resource = json!({"resource": "https://api.example.com:8443/mcp", "scopes_supported": ["api://orders/Read"]});
+        let resource =
+            json!({"resource": "https://api.example.com:8443/mcp", "scopes_supported": ["api://orders/Read"]});
         let policy = compiled(&workforce(), &server, Some(resource)).unwrap();
         let document = metadata(&policy, "/mcp/.well-known/openid-configuration");
         assert_eq!(document["issuer"], "https://api.example.com:8443/mcp/");
@@ -300,7 +307,8 @@ mod tests {
         assert_eq!((pass_through.cluster.as_str(), pass_through.timeout.as_secs()), ("entra", 3));
         // Clients of the API are led here, to the byte.
         let place = "/.well-known/oauth-protected-resource/mcp";
-        let resource: Value = serde_json::from_str(policy.resource.as_ref().unwrap().document_at(place).unwrap()).unwrap();
+        let resource: Value =
+            serde_json::from_str(policy.resource.as_ref().unwrap().document_at(place).unwrap()).unwrap();
         assert_eq!(resource["authorization_servers"], json!(["https://api.example.com:8443/mcp/"]));
     }
 
@@ -324,7 +332,11 @@ mod tests {
         let b2c = "https://contoso.b2clogin.com/contoso.onmicrosoft.com/B2C_1_a";
         for (provider, base, query) in [
             (json!({"tenants": [TENANT], "jwks": keys}), format!("https://login.microsoftonline.com/{TENANT}"), ""),
-            (json!({"tenants": [TENANT], "token_versions": [1]}), format!("https://login.microsoftonline.com/{TENANT}"), ""),
+            (
+                json!({"tenants": [TENANT], "token_versions": [1]}),
+                format!("https://login.microsoftonline.com/{TENANT}"),
+                "",
+            ),
             (json!({"tenants": [TENANT, OTHER]}), "https://login.microsoftonline.com/organizations".into(), ""),
             (json!({"tenants": "any"}), "https://login.microsoftonline.com/organizations".into(), ""),
             (
@@ -378,7 +390,8 @@ mod tests {
         use crate::config::node::Node;
 
         let policy = compiled(&workforce(), &json!({"issuer": "https://a.example", "provider": "p"}), None).unwrap();
-        let (value, mistakes) = (json!({"issuer": "https://a.example/x", "provider": "p"}), std::cell::RefCell::default());
+        let (value, mistakes) =
+            (json!({"issuer": "https://a.example/x", "provider": "p"}), std::cell::RefCell::default());
         let surroundings = Surroundings {
             names: &["p"],
             providers: Some(policy.providers.all()),
@@ -401,23 +414,44 @@ mod tests {
         let oidc = json!({"kind": "oidc", "metadata_url": "https://idp.example/.well-known/openid-configuration"});
         let inline = json!({"tenants": [TENANT], "jwks": keys});
         let b2c = json!({"kind": "b2c", "domain": "c", "tenants": [TENANT], "policies": ["B2C_1_a"], "jwks": keys});
-        let passing = |authorize: &str, token: &str| json!({"authorization_endpoint": authorize, "token_endpoint": token});
+        let passing =
+            |authorize: &str, token: &str| json!({"authorization_endpoint": authorize, "token_endpoint": token});
         for (provider, members, path) in [
             (workforce(), json!({"issuer": null}), "authorization_server.issuer"),
             (workforce(), json!({"issuer": "http://a.example"}), "authorization_server.issuer"),
             (workforce(), json!({"issuer": "https://a.example/?x"}), "authorization_server.issuer"),
-            (workforce(), json!({"provider": "other"}), "authorization_server.provider: found \"other\", expected one of p"),
+            (
+                workforce(),
+                json!({"provider": "other"}),
+                "authorization_server.provider: found \"other\", expected one of p",
+            ),
             (workforce(), json!({"scopes_supported": ["a b"]}), "authorization_server.scopes_supported[0]"),
-            (workforce(), json!({"grant_types_supported": ["password"]}), "authorization_server.grant_types_supported[0]"),
-            (workforce(), json!({"authorization_endpoint": "/a"}), "authorization_server.token_endpoint: found nothing"),
-            (workforce(), json!({"token_endpoint": "/t"}), "authorization_server.authorization_endpoint: found nothing"),
+            (
+                workforce(),
+                json!({"grant_types_supported": ["password"]}),
+                "authorization_server.grant_types_supported[0]",
+            ),
+            (
+                workforce(),
+                json!({"authorization_endpoint": "/a"}),
+                "authorization_server.token_endpoint: found nothing",
+            ),
+            (
+                workforce(),
+                json!({"token_endpoint": "/t"}),
+                "authorization_server.authorization_endpoint: found nothing",
+            ),
             (workforce(), passing("/a", "/a"), "authorization_server.token_endpoint"),
             (workforce(), passing("https://evil.example/a", "/t"), "authorization_server.authorization_endpoint"),
             (workforce(), passing("/a", "//t"), "authorization_server.token_endpoint"),
             (workforce(), passing("/a", "/t?x"), "authorization_server.token_endpoint"),
             (workforce(), passing("/.well-known/a", "/t"), "authorization_server.authorization_endpoint"),
             (workforce(), passing("a", "/t"), "authorization_server.authorization_endpoint"),
-            (workforce(), json!({"application_id_uri": "api://orders"}), "authorization_server.application_id_uri: found this"),
+            (
+                workforce(),
+                json!({"application_id_uri": "api://orders"}),
+                "authorization_server.application_id_uri: found this",
+            ),
             (workforce(), json!({"application_id_uri": "orders"}), "authorization_server.application_id_uri"),
             (workforce(), json!({"application_id_uri": "api://orders/"}), "authorization_server.application_id_uri"),
             (workforce(), json!({"endpoints": "direct"}), "authorization_server.endpoints: found an unknown member"),

@@ -75,7 +75,9 @@ impl fmt::Display for TokenFault {
             Self::GrantNotAllowed => formatter.write_str("a grant that is not in grant_types_supported"),
             Self::NoAnswer => formatter.write_str("no answer"),
             Self::NotSent => formatter.write_str("not sent (is there such a cluster?)"),
-            Self::Unusable { status } => write!(formatter, "an answer that is no JSON of at most 256 KiB, status {status}"),
+            Self::Unusable { status } => {
+                write!(formatter, "an answer that is no JSON of at most 256 KiB, status {status}")
+            }
         }
     }
 }
@@ -167,7 +169,10 @@ mod tests {
             ("/authorize?a=b&resource=https%3A%2F%2Fapi.example%2F&c=d%2Be+f", "a=b&c=d%2Be+f"),
             ("/authorize?resource=x&resource=y", ""),
             ("/authorize?RESOURCE=x&re%73ource=y&resource[]=z&resource&a", "a"),
-            ("/authorize?scope=Orders.Read&redirect_uri=http://localhost/?a", "scope=Orders.Read&redirect_uri=http://localhost/?a"),
+            (
+                "/authorize?scope=Orders.Read&redirect_uri=http://localhost/?a",
+                "scope=Orders.Read&redirect_uri=http://localhost/?a",
+            ),
             ("/authorize?xresource=1&resources=2&state=resource%3D3", "xresource=1&resources=2&state=resource%3D3"),
             ("/authorize?a=\u{e9}\u{7f}\n", "a=%C3%A9%7F%0A"),
             ("/authorize?@evil.example/&a=//evil.example", "@evil.example/&a=//evil.example"),
@@ -214,7 +219,10 @@ mod tests {
         let pass_through = pass_through(Some("api://orders"));
         for (scope, expected) in [
             ("scope=Orders.Read", "scope=api%3A%2F%2Forders%2FOrders.Read"),
-            ("scope=openid+Orders.Read%20offline_access", "scope=openid+api%3A%2F%2Forders%2FOrders.Read+offline_access"),
+            (
+                "scope=openid+Orders.Read%20offline_access",
+                "scope=openid+api%3A%2F%2Forders%2FOrders.Read+offline_access",
+            ),
             ("scope=api%3A%2F%2Forders%2FOrders.Read%20openid", "scope=api%3A%2F%2Forders%2FOrders.Read%20openid"),
             ("scope=openid%20profile", "scope=openid%20profile"),
             ("scope=", "scope="),
