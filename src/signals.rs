@@ -30,6 +30,10 @@ pub const REVOCATION_FEED_FAILED: &str = "entra_gate.revocation.feed_failed";
 pub const TOKEN_CACHE_HIT: &str = "entra_gate.token_cache.hit";
 /// Tokens that were judged whole.
 pub const TOKEN_CACHE_MISS: &str = "entra_gate.token_cache.miss";
+/// Token requests that Entra answered, whatever it said.
+pub const TOKEN_REQUESTS_PASSED: &str = "entra_gate.token_requests.passed";
+/// Token requests that did not pass, or had no answer of Entra's.
+pub const TOKEN_REQUESTS_FAILED: &str = "entra_gate.token_requests.failed";
 /// Requests that wait for keys, a gauge over all workers.
 pub const WAITING: &str = "entra_gate.waiting";
 

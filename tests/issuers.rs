@@ -203,6 +203,7 @@ impl Scene {
             rules: entra_gate::policy::rules::Rules::default(),
             preflights: entra_gate::policy::Preflights::default(),
             resource: None,
+            authorization_server: None,
             forward: entra_gate::policy::forward::Forward::default(),
             responses: Responses {
                 unauthorized_status: 401,

@@ -56,6 +56,8 @@ fn operations_lists_every_reason_and_metric() {
         signals::REVOCATION_SEQUENCE,
         signals::TOKEN_CACHE_HIT,
         signals::TOKEN_CACHE_MISS,
+        signals::TOKEN_REQUESTS_FAILED,
+        signals::TOKEN_REQUESTS_PASSED,
         signals::WAITING,
         "entra_gate.refused.<reason>",
     ];
@@ -68,6 +70,7 @@ fn documents_name_only_files_that_exist() {
         "README.md",
         "CHANGELOG.md",
         "docs/attacks.md",
+        "docs/authorization-server.md",
         "docs/configuration.md",
         "docs/design.md",
         "docs/feed.md",

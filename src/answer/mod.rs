@@ -1,6 +1,8 @@
 //! From a refusal to what the client gets: one exhaustive table (RFC 6750 section 3).
 
+pub mod authorization_server;
 mod challenge;
+pub mod public;
 pub mod resource;
 
 use serde_json::{Map, Value};

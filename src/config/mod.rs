@@ -3,6 +3,7 @@
 //! The document arrives as JSON text (`StringValue`) or as a serialized `google.protobuf.Struct`; both are the same.
 
 mod authority;
+mod authorization_server;
 mod claims;
 mod decryption;
 mod environment;
@@ -32,7 +33,7 @@ use crate::policy::sources::{Source, Sources};
 use crate::policy::{Policy, Preflights, Responses};
 
 /// Members of the contract that this release does not implement: they are refused, never ignored.
-const NOT_YET: [&str; 3] = ["authorization_server", "explain", "registration"];
+const NOT_YET: [&str; 2] = ["explain", "registration"];
 
 /// The members of the whole document, with their sub-documents, for the reference to be held against.
 #[must_use]
@@ -52,14 +53,23 @@ pub fn members() -> Vec<(&'static str, &'static [&'static str])> {
         ("forward.claim_headers[]", &forward::CLAIM_HEADER_MEMBERS),
         ("responses", &responses::MEMBERS),
         ("resource_metadata", &resource::MEMBERS),
+        ("authorization_server", &authorization_server::MEMBERS),
         ("revocation", &revocation::MEMBERS),
         ("revocation.feed", &revocation::FEED_MEMBERS),
         ("revocation.entries[]", &revocation::ENTRY_MEMBERS),
     ]
 }
 
-const MEMBERS: [&str; 7] =
-    ["bypass_cors_preflight", "forward", "providers", "resource_metadata", "responses", "revocation", "rules"];
+const MEMBERS: [&str; 8] = [
+    "authorization_server",
+    "bypass_cors_preflight",
+    "forward",
+    "providers",
+    "resource_metadata",
+    "responses",
+    "revocation",
+    "rules",
+];
 
 /// Compiles a plugin configuration that names no environment variables.
 ///
@@ -127,12 +137,27 @@ fn compile_value(root: &Node<'_>, environment: &Environment<'_>) -> Option<Polic
         None => Some(crate::policy::forward::Forward::default()),
     };
     let preflights = members.optional("bypass_cors_preflight", Node::flag);
+    let written = |member: &str, name: &str| members.get(member).and_then(|node| node.json().get(name));
+    let issuer = written("authorization_server", "issuer").and_then(Value::as_str);
+    let authorization_server = members.optional("authorization_server", |node| {
+        let surroundings = authorization_server::Surroundings {
+            names: &names,
+            providers: providers.as_deref(),
+            documents: &gathered.documents.fetched,
+            scopes: written("resource_metadata", "scopes_supported"),
+            registration: members
+                .get("registration")
+                .map(|_| written("registration", "path").and_then(Value::as_str).unwrap_or("/register")),
+        };
+        authorization_server::compile(node, &surroundings)
+    });
     let resource = members.optional("resource_metadata", |node| {
         resource::compile(
             node,
             providers.as_deref().unwrap_or_default(),
             &gathered.documents.fetched,
             &gathered.sources,
+            issuer,
         )
     });
     let responses = responses::compile(members.get("responses").as_ref());
@@ -152,6 +177,7 @@ fn compile_value(root: &Node<'_>, environment: &Environment<'_>) -> Option<Polic
         rules: rules?,
         preflights: if preflights? == Some(true) { Preflights::Pass } else { Preflights::Judged },
         resource,
+        authorization_server: authorization_server?,
         forward,
         responses: Responses { resource_metadata, ..responses? },
         revocation: revocation?,

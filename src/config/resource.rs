@@ -14,12 +14,14 @@ pub(super) const MEMBERS: [&str; 5] =
 
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 
-/// The metadata, and the address that challenges name.
+/// The metadata, and the address that challenges name. `issuer` is the authorization server that clients are shown in
+/// place of the providers.
 pub(super) fn compile(
     node: &Node<'_>,
     providers: &[Provider],
     documents: &[Option<Document>],
     sources: &[Source],
+    issuer: Option<&str>,
 ) -> Option<(Resource, String)> {
     let members = node.object(&MEMBERS, &[])?;
     let resource = members.required("resource").and_then(|node| identifier(&node));
@@ -34,7 +36,10 @@ pub(super) fn compile(
     let name = members.optional("resource_name", Node::text);
 
     let (identifier, address) = resource?;
-    let servers = servers?.unwrap_or_else(|| authorization_servers(providers, documents));
+    let servers = servers?.unwrap_or_else(|| match issuer {
+        Some(issuer) => vec![issuer.to_owned()],
+        None => authorization_servers(providers, documents),
+    });
     let mut document = Map::new();
     let mut add = |name: &str, value: Value| document.insert(name.to_owned(), value);
     add("resource", identifier.into());
@@ -64,7 +69,7 @@ fn bearer_methods(sources: &[Source]) -> Vec<&'static str> {
 }
 
 /// RFC 9728 section 1.2: https, no fragment. A query has no place either: nothing could be served below it.
-fn identifier<'a>(node: &Node<'a>) -> Option<(&'a str, Address)> {
+pub(super) fn identifier<'a>(node: &Node<'a>) -> Option<(&'a str, Address)> {
     let text = node.text()?;
     match Address::parse(text).filter(|address| !address.path().contains('?')) {
         Some(address) => Some((text, address)),
@@ -73,7 +78,7 @@ fn identifier<'a>(node: &Node<'a>) -> Option<(&'a str, Address)> {
 }
 
 /// RFC 6749 section 3.3.
-fn scope(node: &Node<'_>) -> Option<String> {
+pub(super) fn scope(node: &Node<'_>) -> Option<String> {
     let text = node.text()?;
     if text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\') {
         Some(text.to_owned())

@@ -1,8 +1,10 @@
 //! The compiled policy: what a configuration means, with nothing left to look up or to get wrong.
 
+pub mod authorization_server;
 pub mod claim;
 pub mod forward;
 mod index;
+pub mod pass_through;
 pub mod path;
 pub mod permission;
 pub mod provider;
@@ -28,6 +30,8 @@ pub struct Policy {
     pub preflights: Preflights,
     /// What the filter says of the API itself.
     pub resource: Option<resource::Resource>,
+    /// The authorization server that clients are shown in Entra's place.
+    pub authorization_server: Option<authorization_server::AuthorizationServer>,
     /// What the upstream is told.
     pub forward: forward::Forward,
     /// How refusals look.

@@ -221,7 +221,7 @@ fn cookie(pair: &[u8]) -> (&[u8], &[u8]) {
 
 /// A parameter's name as the most lenient upstream may read it: decoded more than once, also from `%uXXXX` (ASP), in any
 /// letter case (ASP.NET), without what PHP cuts off (a bracket, NUL, space before) and with what it turns into `_`.
-fn folded(name: &[u8]) -> String {
+pub(super) fn folded(name: &[u8]) -> String {
     /// Nobody decodes more often.
     const MOST_DECODINGS: usize = 3;
     let mut name = name.to_vec();

@@ -2,16 +2,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::LogLevel;
 
+use super::body::Body;
 use super::effects;
 use super::host::{self, HostSignatures};
 use super::meters::Meters;
+use super::relay::{Outcome, Relay};
 use super::shared::Shared;
 use super::waiting::{Waiter, Waiting};
+use crate::answer::authorization_server::{Reply, refused, reply};
 use crate::answer::resource::metadata;
 use crate::feed::source::Feed;
 use crate::judge::bearer;
@@ -24,6 +28,7 @@ use crate::keys::document::{Document, DocumentId};
 use crate::keys::freshness::{Cause, Millis, millis};
 use crate::keys::store::KeyStore;
 use crate::policy::Policy;
+use crate::policy::pass_through::{PassThrough, TokenFault};
 use crate::revocation::Revocations;
 
 /// Between ticks while requests wait.
@@ -43,6 +48,7 @@ pub(super) struct Gate {
     pub(super) revocations: RefCell<Revocations>,
     memory: RefCell<Memory>,
     waiting: RefCell<Waiting>,
+    relay: Relay,
     sources: BTreeMap<DocumentId, Source>,
     /// This worker's share of the spread of refreshes.
     jitter: u8,
@@ -59,11 +65,13 @@ struct Source {
 }
 
 /// What becomes of a request now.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     Answered,
+    /// It is for the token endpoint: its body is collected, and given to [`Gate::relay`].
+    Collected,
     Goes,
-    Waits,
+    /// Until this is set.
+    Waits(Rc<Cell<bool>>),
 }
 
 impl Gate {
@@ -82,6 +90,7 @@ impl Gate {
             revocations: RefCell::new(Revocations::new(entries)),
             memory: RefCell::default(),
             waiting: RefCell::default(),
+            relay: Relay::default(),
             sources: sources.collect(),
             jitter: u8::try_from(host::random() % 256).unwrap_or_default(),
             policy,
@@ -99,6 +108,23 @@ impl Gate {
             effects::send(&answer);
             return Fate::Answered;
         }
+        let server = self.policy.authorization_server.as_ref();
+        match server.and_then(|server| reply(server, &request.method, &request.path)) {
+            Some(Reply::Answer(answer)) => {
+                effects::send(&answer);
+                return Fate::Answered;
+            }
+            Some(Reply::Token(pass_through)) => {
+                return match self.relay.begin(context) {
+                    Ok(()) => Fate::Collected,
+                    Err(fault) => {
+                        self.relayed(pass_through, Outcome { context, result: Err(fault) });
+                        Fate::Answered
+                    }
+                };
+            }
+            None => {}
+        }
         let now = host::now();
         let mut judgement = self.judge(&request, now);
         // Another worker may have fetched since the last tick.
@@ -111,8 +137,62 @@ impl Gate {
         let Judgement { verdict, seen, .. } = judgement;
         match verdict {
             Verdict::Allow(grant) => self.allow(&grant),
-            Verdict::Lack(lack) => self.wait(context, request, Vec::new(), lack, &seen, now),
+            Verdict::Lack(lack) => self.wait(Waiter::new(context, request), lack, &seen, now),
             Verdict::Refuse(refusal) => self.refuse(&refusal, &seen),
+        }
+    }
+
+    /// Takes the body of a token request.
+    pub(super) fn relay(&self, context: u32, body: Body) {
+        let Some(pass_through) = self.pass_through() else { return };
+        match self.relay.take(context, body, pass_through) {
+            Ok(()) => self.set_tick(false),
+            Err(fault) => self.relayed(pass_through, Outcome { context, result: Err(fault) }),
+        }
+    }
+
+    /// Sends token requests on. Only while the root context is the effective one; what it answers comes after that.
+    pub(super) fn send_relayed(&self) -> Vec<Outcome> {
+        self.pass_through().map_or_else(Vec::new, |pass_through| self.relay.turn(pass_through))
+    }
+
+    /// Answers token requests that ended.
+    pub(super) fn answer_relayed(&self, outcomes: Vec<Outcome>) {
+        let Some(pass_through) = self.pass_through() else { return };
+        for outcome in outcomes {
+            self.relayed(pass_through, outcome);
+        }
+    }
+
+    /// Takes the answer to a call; whether it was to a token request.
+    pub(super) fn receive_relayed(&self, token: u32, headers: usize, body_size: usize) -> bool {
+        let Some(outcome) = self.relay.receive(token, headers, body_size) else {
+            return false;
+        };
+        self.answer_relayed(outcome.into_iter().collect());
+        true
+    }
+
+    fn pass_through(&self) -> Option<&PassThrough> {
+        self.policy.authorization_server.as_ref()?.pass_through()
+    }
+
+    fn relayed(&self, pass_through: &PassThrough, Outcome { context, result }: Outcome) {
+        let answer = match result {
+            Ok(answer) => {
+                self.meters.token_passed();
+                answer
+            }
+            Err(fault) => {
+                self.meters.token_failed();
+                let (endpoint, cluster) = (&pass_through.token_endpoint, &pass_through.cluster);
+                host::log(level(fault), || format!("token request failed: {endpoint} by cluster {cluster}: {fault}"));
+                refused(fault)
+            }
+        };
+        // A client that hung up has no context any more.
+        if hostcalls::set_effective_context(context).is_ok() {
+            effects::send(&answer);
         }
     }
 
@@ -130,7 +210,9 @@ impl Gate {
         });
         for waiter in ready {
             // A client that hung up has no context any more.
-            if hostcalls::set_effective_context(waiter.context).is_ok() && self.settle(waiter, now) == Fate::Goes {
+            if hostcalls::set_effective_context(waiter.context).is_ok()
+                && matches!(self.settle(waiter, now), Fate::Goes)
+            {
                 let _ = hostcalls::resume_http_request();
             }
         }
@@ -139,6 +221,7 @@ impl Gate {
 
     /// Forgets a stream that is gone.
     pub(super) fn forget(&self, context: u32) {
+        self.relay.forget(context);
         if let Ok(mut waiting) = self.waiting.try_borrow_mut() {
             waiting.forget(context);
             self.meters.waiting(waiting.len());
@@ -177,7 +260,7 @@ impl Gate {
     /// Sets the next tick: soon while somebody waits, or while there is more to load.
     pub(super) fn set_tick(&self, is_busy: bool) {
         let period = match self.feed() {
-            _ if is_busy || self.waiting.borrow().len() > 0 => TICK_WAITING,
+            _ if is_busy || self.waiting.borrow().len() > 0 || self.relay.is_due() => TICK_WAITING,
             Some(_) => TICK_FED,
             None => TICK_IDLE,
         };
@@ -264,13 +347,16 @@ impl Gate {
         self.remember(&waiter.request, &judgement);
         let Judgement { verdict, seen, .. } = judgement;
         let lack = match verdict {
-            Verdict::Allow(grant) => return self.allow(&grant),
+            Verdict::Allow(grant) => {
+                waiter.goes.set(true);
+                return self.allow(&grant);
+            }
             Verdict::Lack(lack) => lack,
             Verdict::Refuse(refusal) => return self.refuse(&refusal, &seen),
         };
         // With two providers a token may lack one document's keys after another's, but none of them twice.
         if waiter.deadline > now && !waiter.documents.contains(&lack.document) {
-            return self.wait(waiter.context, waiter.request, waiter.documents, lack, &seen, now);
+            return self.wait(waiter, lack, &seen, now);
         }
         let refusal = match self.source(lack.document) {
             Some((document, shared)) => lack.give_up(&shared.progress(), document, now, self.jitter),
@@ -279,15 +365,7 @@ impl Gate {
         self.refuse(&refusal, &seen)
     }
 
-    fn wait(
-        &self,
-        context: u32,
-        request: Request,
-        mut documents: Vec<DocumentId>,
-        lack: Lack,
-        seen: &Seen,
-        now: Millis,
-    ) -> Fate {
+    fn wait(&self, mut waiter: Waiter, lack: Lack, seen: &Seen, now: Millis) -> Fate {
         let (id, want) = (lack.document, lack.want);
         let Some(Source { document, shared, unknown_kid, .. }) = self.sources.get(&id) else {
             return self.refuse(&lack.otherwise, seen);
@@ -297,9 +375,10 @@ impl Gate {
             Outlook::Refuse(refusal) => return self.refuse(&refusal, seen),
             Outlook::Wait => {}
         }
-        documents.push(id);
-        let deadline = now.saturating_add(millis(document.timeout).saturating_mul(2)).saturating_add(WAIT_SLACK);
-        let waiter = Waiter { context, request, documents, outcomes: progress.outcomes, deadline };
+        waiter.documents.push(id);
+        waiter.outcomes = progress.outcomes;
+        waiter.deadline = now.saturating_add(millis(document.timeout).saturating_mul(2)).saturating_add(WAIT_SLACK);
+        let goes = Rc::clone(&waiter.goes);
         if self.waiting.borrow_mut().add(waiter).is_err() {
             let refusal = Refusal::KeysUnavailable { document: document.metadata.to_string(), retry_after: 1 };
             return self.refuse(&refusal, seen);
@@ -309,6 +388,20 @@ impl Gate {
         }
         self.meters.waiting(self.waiting.borrow().len());
         self.set_tick(false);
-        Fate::Waits
+        Fate::Waits(goes)
+    }
+}
+
+/// What a client did wrong is not the operator's concern, unless it may be the plugin that never gets a body.
+fn level(fault: TokenFault) -> LogLevel {
+    match fault {
+        TokenFault::BodyTooLarge | TokenFault::BodyType | TokenFault::GrantMalformed | TokenFault::GrantNotAllowed => {
+            LogLevel::Info
+        }
+        TokenFault::BodyLate
+        | TokenFault::Busy
+        | TokenFault::NoAnswer
+        | TokenFault::NotSent
+        | TokenFault::Unusable { .. } => LogLevel::Warn,
     }
 }

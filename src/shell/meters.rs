@@ -19,6 +19,8 @@ pub(super) struct Meters {
     not_recalled: Counter,
     refused: Vec<Counter>,
     revoked_hits: Counter,
+    token_passed: Counter,
+    token_failed: Counter,
     fetch_ok: u32,
     fetch_failed: u32,
     skipped: u32,
@@ -64,6 +66,8 @@ impl Meters {
             not_recalled: of_requests(signals::TOKEN_CACHE_MISS)?,
             refused: Reason::ALL.iter().map(|reason| of_requests(&signals::refused(*reason))).collect::<Option<_>>()?,
             revoked_hits: of_requests(signals::REVOCATION_HITS)?,
+            token_passed: of_requests(signals::TOKEN_REQUESTS_PASSED)?,
+            token_failed: of_requests(signals::TOKEN_REQUESTS_FAILED)?,
             fetch_ok: of_fetches(signals::KEYS_FETCH_OK)?,
             fetch_failed: of_fetches(signals::KEYS_FETCH_FAILED)?,
             skipped: of_fetches(signals::KEYS_SKIPPED)?,
@@ -79,8 +83,11 @@ impl Meters {
 
     /// Tells Envoy what was counted since the last time.
     pub(super) fn tell(&self) {
-        let Self { allowed, anonymous, recalled, not_recalled, refused, revoked_hits, .. } = self;
-        for counter in [allowed, anonymous, recalled, not_recalled, revoked_hits].into_iter().chain(refused) {
+        let Self {
+            allowed, anonymous, recalled, not_recalled, refused, revoked_hits, token_passed, token_failed, ..
+        } = self;
+        let others = [allowed, anonymous, recalled, not_recalled, revoked_hits, token_passed, token_failed];
+        for counter in others.into_iter().chain(refused) {
             counter.tell();
         }
     }
@@ -101,6 +108,14 @@ impl Meters {
         if let Some(metric) = at.and_then(|at| self.refused.get(at)) {
             metric.count();
         }
+    }
+
+    pub(super) fn token_passed(&self) {
+        self.token_passed.count();
+    }
+
+    pub(super) fn token_failed(&self) {
+        self.token_failed.count();
     }
 
     pub(super) fn recalled(&self) {

@@ -5,12 +5,14 @@
 
 #![cfg_attr(not(feature = "entry"), allow(dead_code, reason = "only the entry point uses most of it"))]
 
+mod body;
 mod effects;
 mod feeder;
 mod fetches;
 mod gate;
 pub mod host;
 mod meters;
+mod relay;
 mod root;
 mod session;
 mod shared;

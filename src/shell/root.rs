@@ -27,13 +27,12 @@ pub(super) struct Root {
 }
 
 impl Root {
-    /// Gives the revocation feed its turn.
-    fn feed(&mut self, gate: &Gate) {
-        let is_busy = match (&mut self.feeder, gate.feed()) {
+    /// Gives the revocation feed its turn; whether there is more to do at once.
+    fn feed(&mut self, gate: &Gate) -> bool {
+        match (&mut self.feeder, gate.feed()) {
             (Some(feeder), Some(feed)) => feeder.turn(feed, gate),
             (Some(_) | None, _) => false,
-        };
-        gate.set_tick(is_busy);
+        }
     }
 }
 
@@ -46,7 +45,11 @@ impl Context for Root {
         if let (Some(feeder), Some(feed)) = (&mut self.feeder, gate.feed())
             && feeder.receive(feed, gate, token, headers, body_size)
         {
-            self.feed(gate);
+            let is_busy = self.feed(gate);
+            gate.set_tick(is_busy);
+            return;
+        }
+        if gate.receive_relayed(token, headers, body_size) {
             return;
         }
         if self.fetches.receive(gate, token, headers, body_size) {
@@ -83,11 +86,15 @@ impl RootContext for Root {
             return;
         };
         gate.load_shared();
+        // Calls first: who answers a request acts in its name from then on, and a call would end with its stream.
         self.fetches.start_due(&gate);
+        let is_busy = self.feed(&gate);
+        let ended = gate.send_relayed();
+        gate.answer_relayed(ended);
         gate.answer_waiters();
         gate.tell_age();
         gate.meters.tell();
-        self.feed(&gate);
+        gate.set_tick(is_busy);
     }
 
     fn get_type(&self) -> Option<ContextType> {

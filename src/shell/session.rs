@@ -1,14 +1,17 @@
 //! One request: judged when its headers arrive, at once or after a wait.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
+use super::body::{Body, Collector};
 use super::effects;
 use super::gate::{Fate, Gate};
 use super::host::{self, request_header, request_text};
+use super::relay::MOST_FORM_BYTES;
 use crate::judge::request::Request;
 use crate::policy::{Policy, Preflights};
 
@@ -20,37 +23,64 @@ pub(super) struct Session {
     state: State,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What becomes of the rest of a request, whose body may come while its headers are held back.
 enum State {
-    Settled,
-    Waiting,
+    /// It is collected: a token request.
+    Collecting(Collector),
+    /// It goes on.
+    Goes,
+    /// It is held back: nothing was decided yet, or the request was answered here.
+    Held,
+    /// It is held back until this is set.
+    Waiting(Rc<Cell<bool>>),
 }
 
 impl Session {
     pub(super) fn new(context: u32, gate: Option<Rc<Gate>>) -> Self {
-        Self { context, gate, state: State::Settled }
+        Self { context, gate, state: State::Held }
+    }
+
+    /// What becomes of what follows the headers. `read` takes it in, if it is collected.
+    fn proceed(&mut self, read: impl FnOnce(&mut Collector) -> Body) -> Action {
+        match &mut self.state {
+            State::Goes => return Action::Continue,
+            State::Waiting(goes) if goes.get() => return Action::Continue,
+            State::Held | State::Waiting(_) => {}
+            State::Collecting(collector) => match read(collector) {
+                Body::Partial => {}
+                body @ (Body::TooLarge | Body::Whole(_)) => {
+                    self.state = State::Held;
+                    if let Some(gate) = &self.gate {
+                        gate.relay(self.context, body);
+                    }
+                }
+            },
+        }
+        Action::Pause
     }
 }
 
 impl Context for Session {}
 
 impl HttpContext for Session {
-    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
         let Some(gate) = &self.gate else {
             let _ = hostcalls::send_http_response(503, vec![], None);
             return Action::Pause;
         };
         effects::strip(&gate.policy);
         // Every read is a call to the host: what nothing looks at is not read.
-        let Policy { rules, preflights, resource, sources, .. } = &gate.policy;
+        let Policy { rules, preflights, resource, authorization_server, sources, .. } = &gate.policy;
         let text = |name, needed| if needed { request_text(name) } else { String::new() };
-        let reads_path = !rules.is_empty() || resource.is_some() || sources.read_queries();
+        let tells = resource.is_some() || authorization_server.is_some();
+        let reads_path = !rules.is_empty() || tells || sources.read_queries();
         let mut path = if reads_path { request_header(":path").unwrap_or_default() } else { Vec::new() };
         let carried = effects::take(&gate.policy, &mut path);
         let path = host::text(path);
-        let is_for_metadata = resource.as_ref().is_some_and(|resource| resource.document_at(&path).is_some());
+        let is_for_gate = resource.as_ref().is_some_and(|resource| resource.document_at(&path).is_some())
+            || authorization_server.as_ref().is_some_and(|server| server.place(&path).is_some());
         let look_for_preflights = *preflights == Preflights::Pass;
-        let method = text(":method", rules.look_at_method() || look_for_preflights || is_for_metadata);
+        let method = text(":method", rules.look_at_method() || look_for_preflights || is_for_gate);
         let request = Request {
             preflight: look_for_preflights && is_preflight(&method),
             method,
@@ -58,14 +88,25 @@ impl HttpContext for Session {
             path,
             carried,
         };
-        match gate.receive(self.context, request) {
-            Fate::Goes => Action::Continue,
-            Fate::Answered => Action::Pause,
-            Fate::Waits => {
-                self.state = State::Waiting;
-                Action::Pause
+        self.state = match gate.receive(self.context, request) {
+            Fate::Answered => State::Held,
+            Fate::Collected if end_of_stream => {
+                gate.relay(self.context, Body::Whole(Vec::new()));
+                State::Held
             }
-        }
+            Fate::Collected => State::Collecting(Collector::new(MOST_FORM_BYTES)),
+            Fate::Goes => State::Goes,
+            Fate::Waits(goes) => State::Waiting(goes),
+        };
+        if matches!(self.state, State::Goes) { Action::Continue } else { Action::Pause }
+    }
+
+    fn on_http_request_body(&mut self, arrived: usize, end_of_stream: bool) -> Action {
+        self.proceed(|collector| collector.data(arrived, end_of_stream))
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        self.proceed(|collector| collector.end())
     }
 }
 
@@ -77,8 +118,9 @@ fn is_preflight(method: &str) -> bool {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let (State::Waiting, Some(gate)) = (self.state, &self.gate) {
-            gate.forget(self.context);
+        match (&self.state, &self.gate) {
+            (State::Waiting(_) | State::Collecting(_) | State::Held, Some(gate)) => gate.forget(self.context),
+            (State::Goes, _) | (_, None) => {}
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Requests that wait for keys: a bounded number, for a bounded time.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use crate::judge::request::Request;
 use crate::keys::document::DocumentId;
 use crate::keys::freshness::Millis;
@@ -11,6 +14,8 @@ const MOST_WAITING: usize = 1_024;
 pub(super) struct Waiter {
     /// Its stream.
     pub(super) context: u32,
+    /// Set when it is let through: what follows its headers goes on then, and not before.
+    pub(super) goes: Rc<Cell<bool>>,
     /// What it is judged from.
     pub(super) request: Request,
     /// The documents that it waits or has waited for, the present one last.
@@ -19,6 +24,13 @@ pub(super) struct Waiter {
     pub(super) outcomes: u64,
     /// When it gets an answer whatever happens.
     pub(super) deadline: Millis,
+}
+
+impl Waiter {
+    /// A request that begins to wait. For what, and how long, is set by whoever lets it.
+    pub(super) fn new(context: u32, request: Request) -> Self {
+        Self { context, goes: Rc::default(), request, documents: Vec::new(), outcomes: 0, deadline: 0 }
+    }
 }
 
 /// All of them.

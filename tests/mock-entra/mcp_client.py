@@ -71,9 +71,11 @@ async def call(mock: str, gateway: str, api: str):
     answers = []
 
     async def browse(url):
-        """The browser: the mock redirects at once."""
+        """The browser: the mock redirects at once, and so does a gateway that passes authorization requests through."""
         async with httpx2.AsyncClient(transport=transport, follow_redirects=False) as browser:
-            answers.append(dict(parse_qsl(urlsplit((await browser.get(url)).headers["location"]).query)))
+            while not url.startswith(REDIRECT_URI):
+                url = (await browser.get(url)).headers["location"]
+            answers.append(dict(parse_qsl(urlsplit(url).query)))
 
     async def callback():
         answer = answers.pop()
@@ -82,7 +84,9 @@ async def call(mock: str, gateway: str, api: str):
     authorization = OAuthClientProvider(
         server_url=api,
         client_metadata=OAuthClientMetadata(
-            client_name="entra-gate's test", redirect_uris=[REDIRECT_URI], grant_types=["authorization_code"]
+            client_name="entra-gate's test",
+            redirect_uris=[REDIRECT_URI],
+            grant_types=["authorization_code", "refresh_token"],
         ),
         storage=Registered(),
         redirect_handler=browse,

@@ -103,7 +103,7 @@ async fn scripts_of_any_origin_may_read_it(world: &World) {
     assert_eq!(answer.status, 204, "{answer:?}");
     assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
     assert_eq!(answer.header("access-control-allow-methods"), Some("GET, HEAD, OPTIONS"));
-    assert_eq!(answer.header("access-control-allow-headers"), Some("*"));
+    assert_eq!(answer.header("access-control-allow-headers"), Some("*, authorization"));
     let answer = world.send(Request::get(OF_PATH).header("origin", "https://inspector.example")).await;
     assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
 }

@@ -7,6 +7,8 @@ use crate::authority::Version;
 pub(crate) struct Api {
     pub(crate) app_id: &'static str,
     pub(crate) uri: &'static str,
+    /// Its further `identifierUris`.
+    other_uris: &'static [&'static str],
     pub(crate) version: Version,
     pub(crate) scope: &'static str,
     pub(crate) role: &'static str,
@@ -15,6 +17,7 @@ pub(crate) struct Api {
 pub(crate) static ORDERS: Api = Api {
     app_id: "11111111-2222-4333-8444-555555555555",
     uri: "api://orders",
+    other_uris: &["https://api.example.com/orders"],
     version: Version::V2,
     scope: "Orders.Read",
     role: "Orders.Read.All",
@@ -23,6 +26,7 @@ pub(crate) static ORDERS: Api = Api {
 static LEGACY: Api = Api {
     app_id: "22222222-3333-4444-8555-666666666666",
     uri: "api://legacy",
+    other_uris: &[],
     version: Version::V1,
     scope: "Legacy.Read",
     role: "Legacy.Read.All",
@@ -31,7 +35,12 @@ static LEGACY: Api = Api {
 impl Api {
     /// By application ID URI or application ID.
     pub(crate) fn named(resource: &str) -> Option<&'static Self> {
-        [&ORDERS, &LEGACY].into_iter().find(|api| api.uri == resource || api.app_id == resource)
+        [&ORDERS, &LEGACY].into_iter().find(|api| api.app_id == resource || api.has_uri(resource))
+    }
+
+    /// Whether it is one of its `identifierUris`, to the byte.
+    pub(crate) fn has_uri(&self, uri: &str) -> bool {
+        self.uri == uri || self.other_uris.contains(&uri)
     }
 
     /// `aud`: v2 tokens always carry the application ID, v1 tokens the URI.

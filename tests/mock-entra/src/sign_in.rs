@@ -182,6 +182,9 @@ impl Directory {
                 }
             }
         }
+        // A resource at the token endpoint is held against the scope that the code is for.
+        let scope = form.get("scope").cloned().unwrap_or_else(|| code.wanted.scope.clone());
+        wanted(question, &Form::from_iter([("scope".to_owned(), scope)].into_iter().chain(resource_of(form))))?;
         self.answer_user(question, client, &code.wanted, code.nonce.as_deref(), form, now)
     }
 
@@ -301,10 +304,22 @@ fn wanted(question: &Question, form: &Form) -> Result<Wanted, Refusal> {
         }
         wanted.api = Some(api);
     }
-    if let Some(resource) = form.get("resource").filter(|_| question.version == Version::V1) {
-        wanted.api = Some(Api::named(resource).ok_or_else(|| invalid_resource(resource))?);
+    match (question.version, form.get("resource")) {
+        (Version::V1, Some(resource)) => {
+            wanted.api = Some(Api::named(resource).ok_or_else(|| invalid_resource(resource))?);
+        }
+        // RFC 8707 as Entra reads it: a second name of what the scope asks for.
+        (Version::V2, Some(resource)) if !wanted.api.is_some_and(|api| api.has_uri(resource)) => {
+            let description = "The resource parameter provided in the request doesn't match with the requested scopes.";
+            return Err(Refusal::new(400, "invalid_target", 9_010_010, description));
+        }
+        (Version::V1 | Version::V2, _) => {}
     }
     Ok(wanted)
+}
+
+fn resource_of(form: &Form) -> Option<(String, String)> {
+    form.get("resource").map(|resource| ("resource".to_owned(), resource.clone()))
 }
 
 fn required<'a>(form: &'a Form, name: &str) -> Result<&'a str, Refusal> {

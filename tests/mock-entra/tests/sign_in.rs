@@ -133,3 +133,22 @@ fn a_refusal_is_shaped_as_entras() {
     assert!(body["error_description"].as_str().unwrap().starts_with("AADSTS900144: "));
     assert_eq!((&body["timestamp"], &body["error_codes"]), (&json!("2027-01-15 08:00:00Z"), &json!([900_144])));
 }
+
+#[test]
+fn a_resource_must_be_a_name_of_the_scopes_api() {
+    let authorize = |resource: &str| {
+        let query = format!(
+            "{PUBLIC}&response_type=code&redirect_uri=http%3A%2F%2Flocalhost%2F&scope=api%3A%2F%2Forders%2FOrders.Read&resource={resource}"
+        );
+        Directory::new().authorize(LOGIN, &format!("{V2}/authorize?{query}"), NOW)
+    };
+    assert!(authorize("https%3A%2F%2Fapi.example.com%2Forders").is_ok());
+    assert!(authorize("api://orders").is_ok());
+    for resource in ["https%3A%2F%2Fapi.example.com%2Forders%2F", "https%3A%2F%2Fapi.example.com", "api://legacy"] {
+        assert_eq!(authorize(resource).unwrap_err().code, 9_010_010, "{resource}");
+    }
+    let mut directory = Directory::new();
+    let code = code(&mut directory);
+    let rest = format!("&code_verifier={VERIFIER}&resource=https%3A%2F%2Fapi.example.com");
+    assert_eq!(redeem(&mut directory, &code, &rest).unwrap_err().code, 9_010_010);
+}
