@@ -17,6 +17,8 @@ enum Cause {
     Service = 4,
     /// Whoever asked for something that cannot be.
     Request = 5,
+    /// Whoever wrote the file.
+    Document = 6,
 }
 
 /// A bad end.
@@ -50,6 +52,11 @@ impl Failure {
     /// A request that the service refused.
     pub(crate) fn request(message: impl Display) -> Self {
         Self { cause: Cause::Request, message: message.to_string() }
+    }
+
+    /// A file that is wrong.
+    pub(crate) fn document(message: impl Display) -> Self {
+        Self { cause: Cause::Document, message: message.to_string() }
     }
 
     /// Says it on standard error.

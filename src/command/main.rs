@@ -2,10 +2,15 @@
 //!
 //! It may use every pure layer of the library; nothing uses it. It never prints a credential.
 
+mod check;
+mod convert;
 mod documents;
 mod failure;
 mod http;
+mod input;
+mod located;
 mod output;
+mod plugins;
 mod revocations;
 mod service;
 mod wording;
@@ -27,6 +32,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Mistakes of a configuration, each with its line and column
+    Check(check::Check),
+    /// Policies of other gateways as a configuration of this one
+    #[command(subcommand, arg_required_else_help = true)]
+    Convert(Box<convert::Command>),
     /// Who is revoked: the service that says so, and its clients
     #[command(subcommand, arg_required_else_help = true)]
     Revocations(Box<revocations::Command>),
@@ -44,7 +54,8 @@ const EXIT_CODES: &str = "Exit codes:
   2  the command line is wrong
   3  the credential was refused, or there is none
   4  the service does not answer, or says that it cannot now
-  5  the service refused the request: what was asked is wrong, or there is nothing to lift";
+  5  the service refused the request: what was asked is wrong, or there is nothing to lift
+  6  the file is wrong: `check` found mistakes, or `convert` what cannot be kept safely";
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
@@ -55,6 +66,8 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Check(check) => check::run(&check),
+        Command::Convert(command) => convert::run(&command),
         Command::Revocations(command) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
             runtime.map_err(|error| Failure::here("cannot start", error))?.block_on(revocations::run(*command))

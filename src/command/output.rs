@@ -12,7 +12,7 @@ use super::failure::Failure;
 /// For whom.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// The service's answer as it is.
+    /// For machines: all that is known.
     Json,
     /// For people.
     #[default]

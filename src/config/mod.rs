@@ -10,6 +10,7 @@ mod environment;
 mod forward;
 mod jwks;
 mod node;
+pub mod path;
 mod provider;
 mod requirement;
 mod resource;
