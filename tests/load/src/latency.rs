@@ -99,7 +99,6 @@ pub fn redraw() -> Result<()> {
 /// A service, a gate of two workers that follows its feed, and a connection to each of the two.
 struct Place {
     service: Service,
-    api: Kept,
     envoy: Envoy,
     workers: [Kept; 2],
 }
@@ -107,8 +106,7 @@ struct Place {
 impl Place {
     async fn start(ground: &Ground, members: &Value) -> Result<Self> {
         let service = Service::start_on(([127, 0, 0, 1], 0).into()).await;
-        let mut api = service.client().origin().keep().await?;
-        let keys = api.send(Request::get("/v1/keys")).await?.json();
+        let keys = service.client().origin().send(Request::get("/v1/keys")).await?.json();
         let mut feed = json!({
             "url": "https://revocations.example/v1/feed",
             "cluster": "revocations",
@@ -143,7 +141,7 @@ impl Place {
                 sleep(BETWEEN).await;
             }
         }
-        Ok(Self { service, api, envoy, workers })
+        Ok(Self { service, envoy, workers })
     }
 
     /// Revokes a user who is at work; the seconds until both workers refuse.
@@ -151,13 +149,14 @@ impl Place {
         let user = format!("{sample:08x}-0000-4000-8000-000000000000");
         let token = token_of(ground, &user)?;
         for worker in &mut self.workers {
-            let answer = worker.send(asking(&token)).await?;
+            let answer = worker.send(asking(&token)).await.context("the gate")?;
             ensure!(answer.status == 200, "the user could not work: {answer:?}");
         }
         // The sample before has ended with a request of the gate: without a pause each would begin right after one.
         sleep(INTERVAL.mul_f64((sample as f64 * GOLDEN_RATIO).fract())).await;
         let revocation = json!({"tenant": CONTOSO, "user": user, "reason": "a benchmark"});
-        let answer = self.api.send(Request::post("/v1/revocations", &revocation).bearer(BOOTSTRAP_KEY)).await?;
+        let request = Request::post("/v1/revocations", &revocation).bearer(BOOTSTRAP_KEY);
+        let answer = self.service.client().origin().send(request).await.context("the service")?;
         let told = Instant::now();
         ensure!(answer.status == 200, "the service did not revoke: {answer:?}");
         let [one, other] = &mut self.workers;
@@ -175,7 +174,7 @@ impl Place {
 async fn refused(worker: &mut Kept, token: &str) -> Result<Instant> {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let answer = worker.send(asking(token)).await?;
+        let answer = worker.send(asking(token)).await.context("the gate")?;
         let now = Instant::now();
         match answer.status {
             200 => ensure!(now < deadline, "the revocation never held"),
