@@ -68,6 +68,7 @@ fn documents_name_only_files_that_exist() {
         "README.md",
         "CHANGELOG.md",
         "docs/attacks.md",
+        "docs/command.md",
         "docs/configuration.md",
         "docs/design.md",
         "docs/feed.md",
