@@ -71,6 +71,7 @@ fn documents_name_only_files_that_exist() {
         "CHANGELOG.md",
         "docs/attacks.md",
         "docs/authorization-server.md",
+        "docs/command.md",
         "docs/configuration.md",
         "docs/design.md",
         "docs/feed.md",

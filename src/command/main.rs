@@ -88,4 +88,25 @@ mod tests {
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
     }
+
+    #[test]
+    fn completions_know_every_command() {
+        for shell in [Shell::Bash, Shell::Elvish, Shell::Fish, Shell::PowerShell, Shell::Zsh] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "entra-gate", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for word in ["check", "convert", "apim", "jwt-authn", "certificate", "audience", "revocations"] {
+                assert!(script.contains(word), "{shell}: {word}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_exit_code_is_documented() {
+        let page = include_str!("../../docs/command.md");
+        for line in EXIT_CODES.lines().skip(1) {
+            let code = line.split_whitespace().next().unwrap();
+            assert!(page.contains(&format!("\n| {code} | ")), "{line}");
+        }
+    }
 }

@@ -30,7 +30,9 @@ fn envoy(config: &Node) -> Vec<Finding> {
             Some("FAIL_RELOAD") => {}
             Some("FAIL_OPEN") => warn(policy.at, format!("failure_policy FAIL_OPEN: {OPEN}; expected FAIL_RELOAD")),
             Some(_) | None if policy.json() == 1 => {}
-            Some(_) | None => warn(policy.at, format!("failure_policy {}: {CLOSED}; expected FAIL_RELOAD", policy.json())),
+            Some(_) | None => {
+                warn(policy.at, format!("failure_policy {}: {CLOSED}; expected FAIL_RELOAD", policy.json()))
+            }
         },
     }
     let vm_id = config.below(&["vm_config", "vm_id"]).and_then(Node::text).unwrap_or_default();
@@ -47,7 +49,10 @@ fn istio(spec: &Node) -> Vec<Finding> {
         Some("FAIL_RELOAD") => Vec::new(),
         Some("FAIL_OPEN") => {
             let at = strategy.map_or(spec.at, |node| node.at);
-            vec![Finding::new(at, format!("failStrategy FAIL_OPEN: {OPEN}; expected FAIL_RELOAD (FAIL_CLOSE before Istio 1.27)"))]
+            vec![Finding::new(
+                at,
+                format!("failStrategy FAIL_OPEN: {OPEN}; expected FAIL_RELOAD (FAIL_CLOSE before Istio 1.27)"),
+            )]
         }
         found => {
             let at = strategy.map_or(spec.at, |node| node.at);

@@ -146,14 +146,20 @@ impl Report {
     fn told(&self) -> String {
         let mut lines = Vec::new();
         for (kind, findings) in [("mistake", &self.mistakes), ("warning", &self.warnings)] {
-            lines.extend(findings.iter().map(|finding| format!("{}:{}: {kind}: {}", self.file, finding.at, finding.message)));
+            lines.extend(
+                findings.iter().map(|finding| format!("{}:{}: {kind}: {}", self.file, finding.at, finding.message)),
+            );
         }
         for Configuration { at, place } in &self.configurations {
             lines.push(format!("{}:{at}: {place}", self.file));
         }
         lines.extend(self.not_checked.iter().map(|what| format!("{}: not checked: {what}", self.file)));
         let (mistakes, warnings) = (counted(self.mistakes.len(), "mistake"), counted(self.warnings.len(), "warning"));
-        lines.push(format!("{}: {}, {mistakes}, {warnings}", self.file, counted(self.configurations.len(), "configuration")));
+        lines.push(format!(
+            "{}: {}, {mistakes}, {warnings}",
+            self.file,
+            counted(self.configurations.len(), "configuration")
+        ));
         lines.join("\n")
     }
 }

@@ -52,13 +52,28 @@ fn a_good_configuration_has_no_mistakes() {
 #[test]
 fn every_mistake_has_its_line_and_column() {
     for (text, expected) in [
-        (GOOD.replace("tenants:", "tenant:"), vec!["3:5: providers.p.tenant: found an unknown member", "2:3: providers.p.tenants: found nothing"]),
+        (
+            GOOD.replace("tenants:", "tenant:"),
+            vec!["3:5: providers.p.tenant: found an unknown member", "2:3: providers.p.tenants: found nothing"],
+        ),
         (GOOD.replace("8d7f1c2a", "8d7f"), vec!["3:15: providers.p.tenants[0]: found"]),
         (GOOD.replace("[api]", "[]"), vec!["4:5: providers.p.audiences: found an empty list"]),
-        (GOOD.replace("{ cluster: entra }", "{ clutser: entra }"), vec!["5:17: providers.p.upstream.clutser", "5:5: providers.p.upstream.cluster: found nothing"]),
-        (format!("{GOOD}rules:\n  - match: {{ path: orders }}\n    allow: nobody\n"), vec!["7:14: rules[0].match.path", "8:5: rules[0].allow"]),
-        (format!("{GOOD}rules:\n  - match: {{ path: / }}\n    require: {{ providers: [q] }}\n"), vec!["8:28: rules[0].require.providers[0]"]),
-        (format!("{GOOD}forwards: {{}}\n"), vec!["6:1: forwards: found an unknown member, expected `forward`, perhaps"]),
+        (
+            GOOD.replace("{ cluster: entra }", "{ clutser: entra }"),
+            vec!["5:17: providers.p.upstream.clutser", "5:5: providers.p.upstream.cluster: found nothing"],
+        ),
+        (
+            format!("{GOOD}rules:\n  - match: {{ path: orders }}\n    allow: nobody\n"),
+            vec!["7:14: rules[0].match.path", "8:5: rules[0].allow"],
+        ),
+        (
+            format!("{GOOD}rules:\n  - match: {{ path: / }}\n    require: {{ providers: [q] }}\n"),
+            vec!["8:28: rules[0].require.providers[0]"],
+        ),
+        (
+            format!("{GOOD}forwards: {{}}\n"),
+            vec!["6:1: forwards: found an unknown member, expected `forward`, perhaps"],
+        ),
         ("providers:\n  p: 1\n".to_owned(), vec!["2:3: providers.p: found 1"]),
         ("a: b: c\n".to_owned(), vec!["1:5: neither YAML nor JSON"]),
         ("{}".to_owned(), vec!["1:1: no configuration"]),
@@ -84,7 +99,10 @@ config:
       }
 ";
     let found = told(&checked(text).mistakes);
-    assert!(found.iter().any(|found| found.starts_with("7:31: providers.p.audience: found an unknown member")), "{found:#?}");
+    assert!(
+        found.iter().any(|found| found.starts_with("7:31: providers.p.audience: found an unknown member")),
+        "{found:#?}"
+    );
 }
 
 #[test]
@@ -114,10 +132,20 @@ fn what_is_around_a_configuration_is_looked_at() {
     for (plugin, clusters, mistakes, warnings) in [
         ("root_id: x", tls, vec![], vec!["no failure_policy", "no vm_id"]),
         ("failure_policy: FAIL_CLOSED", tls, vec![], vec!["failure_policy \"FAIL_CLOSED\": after a fault", "no vm_id"]),
-        ("failure_policy: FAIL_OPEN", tls, vec![], vec!["failure_policy FAIL_OPEN: requests pass unjudged", "no vm_id"]),
+        (
+            "failure_policy: FAIL_OPEN",
+            tls,
+            vec![],
+            vec!["failure_policy FAIL_OPEN: requests pass unjudged", "no vm_id"],
+        ),
         ("fail_open: true", tls, vec![], vec!["fail_open: requests pass", "no failure_policy", "no vm_id"]),
         ("failure_policy: 1", tls, vec![], vec!["no vm_id"]),
-        (&loaded(LOADED), "{name: entra}", vec![], vec!["cluster entra, named by providers.p.upstream.cluster, has no TLS"]),
+        (
+            &loaded(LOADED),
+            "{name: entra}",
+            vec![],
+            vec!["cluster entra, named by providers.p.upstream.cluster, has no TLS"],
+        ),
         (
             &loaded(LOADED),
             "{name: entra, transport_socket: {typed_config: {\"@type\": x/e.UpstreamTlsContext}}}",
@@ -127,13 +155,21 @@ fn what_is_around_a_configuration_is_looked_at() {
         (
             &loaded(LOADED),
             "{name: entre}",
-            vec!["providers.p.upstream.cluster: found `entra`, which is no cluster of this file, expected `entre`, perhaps"],
+            vec![
+                "providers.p.upstream.cluster: found `entra`, which is no cluster of this file, expected `entre`, perhaps",
+            ],
             vec![],
         ),
-        (&loaded(LOADED), "{name: a}, {name: b}", vec!["providers.p.upstream.cluster: found `entra`, which is no cluster of this file, expected one of a, b"], vec![]),
+        (
+            &loaded(LOADED),
+            "{name: a}, {name: b}",
+            vec!["providers.p.upstream.cluster: found `entra`, which is no cluster of this file, expected one of a, b"],
+            vec![],
+        ),
     ] {
         let report = checked(&envoy(plugin, clusters));
-        let messages = |findings: &[Finding]| findings.iter().map(|finding| finding.message.clone()).collect::<Vec<_>>();
+        let messages =
+            |findings: &[Finding]| findings.iter().map(|finding| finding.message.clone()).collect::<Vec<_>>();
         for (found, expected) in [(messages(&report.mistakes), mistakes), (messages(&report.warnings), warnings)] {
             assert_eq!(found.len(), expected.len(), "{plugin} {clusters}\n{}", report.told());
             for expected in expected {
@@ -159,7 +195,11 @@ fn meshes_and_gateways_are_told_how_to_load_it() {
         assert_eq!(warnings.len(), usize::from(told.is_some()), "{warnings:#?}");
         assert!(told.is_none_or(|told| warnings[0].starts_with(told)), "{told:?} {warnings:#?}");
     }
-    let gateway = |open: bool| format!("kind: EnvoyExtensionPolicy\nspec: {{wasm: [{{name: entra_gate, failOpen: {open}, config: {{providers: {{}}}}}}]}}");
+    let gateway = |open: bool| {
+        format!(
+            "kind: EnvoyExtensionPolicy\nspec: {{wasm: [{{name: entra_gate, failOpen: {open}, config: {{providers: {{}}}}}}]}}"
+        )
+    };
     assert_eq!(checked(&gateway(true)).warnings.len(), 1);
     assert_eq!(checked(&gateway(false)).warnings.len(), 0);
 }
@@ -167,7 +207,9 @@ fn meshes_and_gateways_are_told_how_to_load_it() {
 #[test]
 fn the_files_of_this_repository_have_no_mistakes() {
     let place = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy");
-    for name in ["entra-gate.yaml", "compose/envoy.yaml", "istio/wasmplugin.yaml", "envoy-gateway/extension-policy.yaml"] {
+    for name in
+        ["entra-gate.yaml", "compose/envoy.yaml", "istio/wasmplugin.yaml", "envoy-gateway/extension-policy.yaml"]
+    {
         let report = checked(&std::fs::read_to_string(place.join(name)).unwrap());
         assert!(report.mistakes.is_empty() && !report.configurations.is_empty(), "{name}\n{}", report.told());
         if name != "compose/envoy.yaml" {

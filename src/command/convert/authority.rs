@@ -43,7 +43,10 @@ impl Tenant {
             "common" => Some(Self::Common),
             "organizations" => Some(Self::Organizations),
             _ if is_guid(text) => Guid::parse(text).map(Self::Guid),
-            domain if domain.contains('.') && domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)) => {
+            domain
+                if domain.contains('.')
+                    && domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)) =>
+            {
                 Some(Self::Domain(domain.to_owned()))
             }
             _ => None,
@@ -80,13 +83,19 @@ pub(super) fn of_metadata(text: &str) -> Result<Metadata, String> {
     let Some(place) = place(&host) else {
         return Ok(Metadata { authority: Authority::Oidc, app_id: None });
     };
-    let unknown = || format!("found {text:?}, expected an address of Entra's metadata, such as https://{host}/<tenant>/v2.0{WELL_KNOWN}");
+    let unknown = || {
+        format!(
+            "found {text:?}, expected an address of Entra's metadata, such as https://{host}/<tenant>/v2.0{WELL_KNOWN}"
+        )
+    };
     let path = url.path().strip_suffix(WELL_KNOWN).ok_or_else(unknown)?;
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let (mut app_id, mut policy_of_query) = (None, None);
     for (name, value) in url.query_pairs() {
         match name.as_ref() {
-            "appid" => app_id = Some(Guid::parse(&value).ok_or_else(|| format!("found appid={value}, expected a GUID"))?),
+            "appid" => {
+                app_id = Some(Guid::parse(&value).ok_or_else(|| format!("found appid={value}, expected a GUID"))?)
+            }
             "p" => policy_of_query = Some(value.into_owned()),
             _ => return Err(format!("found the parameter {name} in {text:?}, expected appid or p")),
         }
@@ -120,14 +129,22 @@ pub(super) fn of_metadata(text: &str) -> Result<Metadata, String> {
             if let Some((directory, policy)) = of_b2c {
                 // The host that B2C had before it had its own.
                 let cloud = cloud?;
-                let Some(domain) = directory.strip_suffix(cloud.initial_domain()).filter(|label| !label.contains('.')) else {
-                    return Err(format!("found {text:?}, B2C by its old host, expected https://<name>{}/…", cloud.b2c_suffix()));
+                let Some(domain) = directory.strip_suffix(cloud.initial_domain()).filter(|label| !label.contains('.'))
+                else {
+                    return Err(format!(
+                        "found {text:?}, B2C by its old host, expected https://<name>{}/…",
+                        cloud.b2c_suffix()
+                    ));
                 };
                 let tenant = Tenant::parse(directory).ok_or_else(unknown)?;
                 let authority = Authority::B2c { cloud, domain: domain.to_owned(), tenant, policy: Some(policy) };
                 return Ok(Metadata { authority, app_id });
             }
-            Authority::Workforce { cloud: cloud?, tenant: tenant_in(segments.first())?, version: version.ok_or_else(unknown)? }
+            Authority::Workforce {
+                cloud: cloud?,
+                tenant: tenant_in(segments.first())?,
+                version: version.ok_or_else(unknown)?,
+            }
         }
     };
     match policy_of_query {
@@ -151,14 +168,16 @@ pub(super) fn of_issuer(text: &str) -> Result<Authority, String> {
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let guid = |text: &str| Guid::parse(text).map(Tenant::Guid);
     let unknown = || {
-        format!("found {text:?}, which no token of Entra names (v2 ends in /v2.0 without a slash; v1 and B2C end with a slash)")
+        format!(
+            "found {text:?}, which no token of Entra names (v2 ends in /v2.0 without a slash; v1 and B2C end with a slash)"
+        )
     };
     let authority = match (place, segments.as_slice()) {
-        (Place::Login(cloud), [tenant, ""]) if host.starts_with("sts.") => {
-            guid(tenant).map(|tenant| cloud.map(|cloud| Authority::Workforce { cloud, tenant, version: TokenVersion::V1 }))
-        }
+        (Place::Login(cloud), [tenant, ""]) if host.starts_with("sts.") => guid(tenant)
+            .map(|tenant| cloud.map(|cloud| Authority::Workforce { cloud, tenant, version: TokenVersion::V1 })),
         (Place::Login(cloud), [tenant, "v2.0"]) if cloud.as_ref().is_ok_and(|cloud| cloud.login_host() == host) => {
-            guid(tenant).map(|tenant| cloud.map(|cloud| Authority::Workforce { cloud, tenant, version: TokenVersion::V2 }))
+            guid(tenant)
+                .map(|tenant| cloud.map(|cloud| Authority::Workforce { cloud, tenant, version: TokenVersion::V2 }))
         }
         (Place::ExternalId(cloud, domain), [tenant, version @ ("v2.0" | "")]) if *tenant == domain => {
             let version = if *version == "v2.0" { TokenVersion::V2 } else { TokenVersion::V1 };
@@ -229,16 +248,28 @@ mod tests {
             (format!("https://login.microsoftonline.com/{GUID}/v2.0"), workforce(Cloud::Public, tenant(), v2)),
             (format!("https://login.microsoftonline.com/{GUID}"), workforce(Cloud::Public, tenant(), v1)),
             ("https://login.microsoftonline.com/common/v2.0".into(), workforce(Cloud::Public, Tenant::Common, v2)),
-            ("https://login.microsoftonline.com/organizations/v2.0".into(), workforce(Cloud::Public, Tenant::Organizations, v2)),
-            ("https://login.microsoftonline.com/contoso.onmicrosoft.com".into(), workforce(Cloud::Public, domain("contoso.onmicrosoft.com"), v1)),
+            (
+                "https://login.microsoftonline.com/organizations/v2.0".into(),
+                workforce(Cloud::Public, Tenant::Organizations, v2),
+            ),
+            (
+                "https://login.microsoftonline.com/contoso.onmicrosoft.com".into(),
+                workforce(Cloud::Public, domain("contoso.onmicrosoft.com"), v1),
+            ),
             (format!("https://login.windows.net/{GUID}"), workforce(Cloud::Public, tenant(), v1)),
             (format!("https://login.microsoftonline.us/{GUID}/v2.0"), workforce(Cloud::UsGovernment, tenant(), v2)),
             (format!("https://login.partner.microsoftonline.cn/{GUID}/v2.0"), workforce(Cloud::China, tenant(), v2)),
             (format!("https://contosocustomers.ciamlogin.com/{GUID}/v2.0"), external("contosocustomers", v2)),
             (format!("https://contosocustomers.ciamlogin.com/{GUID}"), external("contosocustomers", v1)),
-            ("https://contosob2c.b2clogin.com/contosob2c.onmicrosoft.com/B2C_1_signin/v2.0".into(), b2c(domain("contosob2c.onmicrosoft.com"), "B2C_1_signin")),
+            (
+                "https://contosob2c.b2clogin.com/contosob2c.onmicrosoft.com/B2C_1_signin/v2.0".into(),
+                b2c(domain("contosob2c.onmicrosoft.com"), "B2C_1_signin"),
+            ),
             (format!("https://contosob2c.b2clogin.com/tfp/{GUID}/B2C_1_signin/v2.0"), b2c(tenant(), "B2C_1_signin")),
-            ("https://login.microsoftonline.com/tfp/contosob2c.onmicrosoft.com/B2C_1_signin/v2.0".into(), b2c(domain("contosob2c.onmicrosoft.com"), "B2C_1_signin")),
+            (
+                "https://login.microsoftonline.com/tfp/contosob2c.onmicrosoft.com/B2C_1_signin/v2.0".into(),
+                b2c(domain("contosob2c.onmicrosoft.com"), "B2C_1_signin"),
+            ),
             ("https://idp.example.com".into(), Authority::Oidc),
             ("https://contoso.ciamlogin.com.evil.example/x/v2.0".into(), Authority::Oidc),
         ] {
@@ -274,7 +305,8 @@ mod tests {
     #[test]
     fn issuers_are_recognised_to_the_byte() {
         let (v1, v2) = (TokenVersion::V1, TokenVersion::V2);
-        let external = |version| Authority::ExternalId { cloud: Cloud::Public, domain: GUID.into(), tenant: tenant(), version };
+        let external =
+            |version| Authority::ExternalId { cloud: Cloud::Public, domain: GUID.into(), tenant: tenant(), version };
         let b2c = |policy: Option<&str>| Authority::B2c {
             cloud: Cloud::Public,
             domain: "contosob2c".into(),

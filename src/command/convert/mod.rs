@@ -91,7 +91,8 @@ pub(crate) fn run(command: &Command) -> Result<(), Failure> {
         Command::Apim(apim) => {
             let input = Input::read(&apim.file)?;
             let certificates = Certificates::read(&apim.certificates)?;
-            let given = Given { options: &apim.options, values: &Values(apim.values.clone()), certificates: &certificates };
+            let given =
+                Given { options: &apim.options, values: &Values(apim.values.clone()), certificates: &certificates };
             told(&input, apim::convert(&input.text, &given))
         }
         Command::JwtAuthn(jwt_authn) => {

@@ -38,7 +38,10 @@ impl Values {
 
     /// The text with every named value that is known in its place.
     pub(super) fn in_place(&self, text: &str) -> String {
-        self.0.iter().filter(|(name, _)| name.starts_with("{{")).fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
+        self.0
+            .iter()
+            .filter(|(name, _)| name.starts_with("{{"))
+            .fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
     }
 }
 
@@ -82,7 +85,8 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 
 /// `{{name}}=value`, or `@(…)=value`: an expression may hold equal signs itself.
 pub(super) fn value(text: &str) -> Result<(String, String), String> {
-    let end = if text.starts_with("{{") { text.find("}}=").map(|at| at + 2) } else { text.rfind(")=").map(|at| at + 1) };
+    let end =
+        if text.starts_with("{{") { text.find("}}=").map(|at| at + 2) } else { text.rfind(")=").map(|at| at + 1) };
     let split = end.and_then(|end| Some((text.get(..end)?, text.get(end + 1..)?)));
     match split {
         Some((name, value)) if (name.starts_with("{{") || name.starts_with("@(")) && !value.is_empty() => {

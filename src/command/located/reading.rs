@@ -37,7 +37,11 @@ impl<'a, I: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Reader<'a, I>
         let mut documents = Vec::new();
         while let Some((event, span)) = self.next()? {
             match event {
-                Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::StreamEnd | Event::Nothing => {}
+                Event::StreamStart
+                | Event::DocumentStart(_)
+                | Event::DocumentEnd
+                | Event::StreamEnd
+                | Event::Nothing => {}
                 event @ (Event::Alias(_)
                 | Event::Scalar(..)
                 | Event::SequenceStart(..)
@@ -57,7 +61,9 @@ impl<'a, I: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Reader<'a, I>
     fn next(&mut self) -> Result<Option<(Event<'a>, Span)>, Fault> {
         match self.events.next() {
             Some(Ok(event)) => Ok(Some(event)),
-            Some(Err(error)) => Err(Fault::new(position(error.marker()), format!("neither YAML nor JSON: {}", error.info()))),
+            Some(Err(error)) => {
+                Err(Fault::new(position(error.marker()), format!("neither YAML nor JSON: {}", error.info())))
+            }
             None => Ok(None),
         }
     }

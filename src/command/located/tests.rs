@@ -69,7 +69,7 @@ fn texts_that_hold_documents_keep_their_place() {
         ("{\"value\": \"{a: 1}\"}", 1, 13),
         // Escapes: the text as a whole.
         ("value: \"{\\\"a\\\": 1}\"", 1, 8),
-        ("value: >\n  {\"a\":\n  1}\n", 1, 8),
+        ("value: >\n  {\"a\":\n  1}\n", 2, 3),
     ] {
         let node = one(text);
         let embedded = node.get("value").unwrap().embedded().unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
@@ -81,13 +81,16 @@ fn texts_that_hold_documents_keep_their_place() {
 fn what_is_no_document_is_told_with_its_place() {
     for (text, line, column, told) in [
         ("a: 1\na: 2", 2, 1, "appears twice"),
-        ("a: [1", 1, 1, "YAML"),
+        ("a: [1", 2, 1, "YAML"),
         ("a: b: c", 1, 1, "YAML"),
         ("? [a]\n: 1", 1, 3, "no text"),
         ("{\"a\": 1,, }", 1, 1, "YAML"),
     ] {
         let fault = read(text).err().unwrap_or_else(|| panic!("{text}"));
-        assert!(fault.message.contains(told) && fault.at.line == line && fault.at.column >= column, "{text}: {fault:?}");
+        assert!(
+            fault.message.contains(told) && fault.at.line == line && fault.at.column >= column,
+            "{text}: {fault:?}"
+        );
     }
 }
 

@@ -86,7 +86,9 @@ impl Clusters {
                     None => Transport::Unknown,
                     Some(tls) => match tls.get("mode").and_then(Node::text) {
                         Some("DISABLE") => Transport::Plain,
-                        Some("SIMPLE" | "MUTUAL") if tls.get("insecureSkipVerify").and_then(Node::flag) == Some(true) => {
+                        Some("SIMPLE" | "MUTUAL")
+                            if tls.get("insecureSkipVerify").and_then(Node::flag) == Some(true) =>
+                        {
                             Transport::TlsUnverified
                         }
                         Some("SIMPLE" | "MUTUAL") => Transport::Tls,
@@ -128,6 +130,7 @@ fn transport(cluster: &Node) -> Transport {
     let has = |path: &[&str]| common.and_then(|common| common.below(path)).is_some();
     let elsewhere = ["combined_validation_context", "validation_context_sds_secret_config"];
     let within = ["trusted_ca", "ca_certificate_provider_instance", "system_root_certs", "custom_validator_config"];
-    let verified = elsewhere.iter().any(|name| has(&[name])) || within.iter().any(|name| has(&["validation_context", name]));
+    let verified =
+        elsewhere.iter().any(|name| has(&[name])) || within.iter().any(|name| has(&["validation_context", name]));
     if verified { Transport::Tls } else { Transport::TlsUnverified }
 }

@@ -94,7 +94,9 @@ pub(crate) fn find(text: &str) -> Result<Found, Fault> {
     if ours.is_empty() {
         let at = documents.first().map_or(Position::START, |document| document.at);
         let what = match others.len() {
-            0 => "no configuration of entra-gate: expected one, or an Envoy file, WasmPlugin or EnvoyExtensionPolicy with one",
+            0 => {
+                "no configuration of entra-gate: expected one, or an Envoy file, WasmPlugin or EnvoyExtensionPolicy with one"
+            }
             _ => "no configuration of entra-gate: none of the Wasm filters has its name or `providers`",
         };
         return Err(Fault::new(at, what));

@@ -47,7 +47,9 @@ fn configurations_are_found_wherever_they_may_be() {
             "Envoy Gateway's filter entra_gate",
         ),
         (
-            format!("kind: List\nitems: [{{kind: WasmPlugin, spec: {{pluginName: x, pluginConfig: {CONFIGURATION}}}}}]"),
+            format!(
+                "kind: List\nitems: [{{kind: WasmPlugin, spec: {{pluginName: x, pluginConfig: {CONFIGURATION}}}}}]"
+            ),
             "Istio's filter x",
         ),
     ] {
@@ -119,7 +121,8 @@ fn clusters_are_known_with_what_carries_them() {
     assert!(!complete);
     let (clusters, complete) = transports("resources: [{\"@type\": x/envoy.config.cluster.v3.Cluster, name: c}]");
     assert_eq!((clusters.len(), complete), (1, false));
-    let gateway = "kind: EnvoyProxy\nspec:\n  bootstrap:\n    value: |\n      static_resources:\n        clusters: [{name: c}]\n";
+    let gateway =
+        "kind: EnvoyProxy\nspec:\n  bootstrap:\n    value: |\n      static_resources:\n        clusters: [{name: c}]\n";
     let (clusters, complete) = transports(gateway);
     assert_eq!((clusters, complete), (vec![("c".to_owned(), Transport::Plain)], false));
 }

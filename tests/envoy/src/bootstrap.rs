@@ -105,7 +105,9 @@ impl Options {
         manager
     }
 
-    fn filter(&self, wasm: &Path) -> Value {
+    /// The gate's own filter.
+    #[must_use]
+    pub fn filter(&self, wasm: &Path) -> Value {
         let configuration = match self.delivery {
             Delivery::Struct => {
                 json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": self.configuration})

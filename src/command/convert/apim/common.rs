@@ -32,13 +32,20 @@ pub(super) fn source(
     reader: &mut Reader<'_>,
 ) -> Option<Source> {
     if let Some(expression) = attributes.get("token-value") {
-        return reader.fault_at(expression.at, "token-value: there are no expressions here, expected header-name or query-parameter-name");
+        return reader.fault_at(
+            expression.at,
+            "token-value: there are no expressions here, expected header-name or query-parameter-name",
+        );
     }
     match (attributes.get("header-name"), attributes.get("query-parameter-name")) {
-        (Some(_), Some(query)) => reader.fault_at(query.at, "both header-name and query-parameter-name, expected one of them"),
+        (Some(_), Some(query)) => {
+            reader.fault_at(query.at, "both header-name and query-parameter-name, expected one of them")
+        }
         (None, Some(query)) => Some(Source {
             value: Some(list(vec![object([("query", query.text.as_str().into())])])),
-            comments: vec!["The query parameter is taken off before the upstream and the access log see it.".to_owned()],
+            comments: vec![
+                "The query parameter is taken off before the upstream and the access log see it.".to_owned(),
+            ],
         }),
         (None, None) if otherwise.is_none() => {
             reader.fault(policy, "no place of the token, expected header-name or query-parameter-name")
@@ -46,7 +53,8 @@ pub(super) fn source(
         (header, None) => {
             let name = header.map_or(otherwise.unwrap_or_default(), |header| &header.text);
             if !name.eq_ignore_ascii_case("authorization") {
-                let mut comments = vec![format!("The header {name} holds the token alone; for a scheme before it add `scheme`.")];
+                let mut comments =
+                    vec![format!("The header {name} holds the token alone; for a scheme before it add `scheme`.")];
                 if scheme.is_some() {
                     comments.push("require-scheme is ignored for a header of one's own, there and here.".to_owned());
                 }
@@ -74,11 +82,16 @@ pub(super) fn answers(attributes: &Attributes, reader: &mut Reader<'_>, draft: &
             Ok(code) if (400..600).contains(&code) => {
                 draft.responses.set("unauthorized_status", u64::from(code));
                 if code != 401 {
-                    draft.responses.comment("The status stands in place of 401 alone: 400, 403 and 503 stay what they are.");
+                    draft
+                        .responses
+                        .comment("The status stands in place of 401 alone: 400, 403 and 503 stay what they are.");
                 }
             }
             _ => {
-                reader.fault_at::<()>(status.at, format!("found the status {:?}, expected one from 400 to 599", status.text));
+                reader.fault_at::<()>(
+                    status.at,
+                    format!("found the status {:?}, expected one from 400 to 599", status.text),
+                );
             }
         }
     }
@@ -91,7 +104,11 @@ pub(super) fn answers(attributes: &Attributes, reader: &mut Reader<'_>, draft: &
         }
     }
     if let Some(name) = attributes.get("output-token-variable-name") {
-        let plain: String = name.text.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' }).collect();
+        let plain: String = name
+            .text
+            .chars()
+            .map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' })
+            .collect();
         draft.forward.set("payload_header", format!("x-{plain}"));
         draft.forward.comment(format!(
             "There are no variables: what later policies read from {} is base64url of the token's payload in this header, for the upstream.",
@@ -142,7 +159,12 @@ fn claim<'a>(claim: Node<'a, 'a>, reader: &mut Reader<'a>) -> Option<Value> {
 }
 
 /// `audiences`, from the policy or from the command line.
-pub(super) fn audiences<'a>(policy: Node<'a, 'a>, listed: Vec<Written>, section: &mut Section, reader: &mut Reader<'a>) {
+pub(super) fn audiences<'a>(
+    policy: Node<'a, 'a>,
+    listed: Vec<Written>,
+    section: &mut Section,
+    reader: &mut Reader<'a>,
+) {
     let given = &reader.given.options.audiences;
     if !listed.is_empty() {
         section.set_list("audiences", listed.into_iter().map(|audience| audience.text).collect());
@@ -150,7 +172,8 @@ pub(super) fn audiences<'a>(policy: Node<'a, 'a>, listed: Vec<Written>, section:
             section.comment("The audiences are the policy's; --audience is for policies without any.");
         }
     } else if given.is_empty() {
-        let message = "no <audiences>: there a token for any API passes, here never. Say which API this is: --audience api://…";
+        let message =
+            "no <audiences>: there a token for any API passes, here never. Say which API this is: --audience api://…";
         reader.fault::<()>(policy, message);
     } else {
         section.set_list("audiences", given.clone());
@@ -177,7 +200,10 @@ pub(super) fn decryption_keys<'a>(list_of: Option<Node<'a, 'a>>, section: &mut S
             }
             // The text is a secret: it is not even read.
             None => {
-                reader.fault::<()>(key, "a symmetric decryption key, expected certificate-id: only RSA keys open tokens here");
+                reader.fault::<()>(
+                    key,
+                    "a symmetric decryption key, expected certificate-id: only RSA keys open tokens here",
+                );
             }
         }
     }

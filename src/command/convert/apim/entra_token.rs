@@ -54,7 +54,9 @@ pub(super) fn convert<'a>(policy: Node<'a, 'a>, reader: &mut Reader<'a>, draft: 
             reader.fault_at::<()>(backend.at, message);
         }
         (Some(_), true) => {
-            section.comment("backend-application-ids are audiences here: v2 tokens name the API's application ID in `aud`.");
+            section.comment(
+                "backend-application-ids are audiences here: v2 tokens name the API's application ID in `aud`.",
+            );
             common::audiences(policy, backends, &mut section, reader);
         }
         // A list that could not be read has its fault already.
@@ -95,7 +97,10 @@ fn tenant(written: &Written, endpoint: Option<Cloud>, reader: &mut Reader<'_>) -
     let (name, cloud) = if text.contains("://") {
         let url = Url::parse(text).ok().filter(|url| url.scheme() == "https" && url.query().is_none());
         let Some(url) = url else {
-            return reader.fault_at(written.at, format!("tenant-id: found {text:?}, expected an https address with a tenant in it"));
+            return reader.fault_at(
+                written.at,
+                format!("tenant-id: found {text:?}, expected an https address with a tenant in it"),
+            );
         };
         let cloud = match cloud_of(url.host_str().unwrap_or_default()) {
             Ok(cloud) => cloud,
@@ -107,7 +112,12 @@ fn tenant(written: &Written, endpoint: Option<Cloud>, reader: &mut Reader<'_>) -
         let segments: Vec<&str> = url.path().split('/').filter(|segment| !segment.is_empty()).collect();
         match segments.as_slice() {
             [tenant] | [tenant, "v2.0"] => ((*tenant).to_owned(), cloud),
-            _ => return reader.fault_at(written.at, format!("tenant-id: found {text:?}, expected an address such as https://login.microsoftonline.com/<tenant>")),
+            _ => return reader.fault_at(
+                written.at,
+                format!(
+                    "tenant-id: found {text:?}, expected an address such as https://login.microsoftonline.com/<tenant>"
+                ),
+            ),
         }
     } else {
         (text.to_owned(), endpoint.unwrap_or(Cloud::Public))
@@ -118,7 +128,10 @@ fn tenant(written: &Written, endpoint: Option<Cloud>, reader: &mut Reader<'_>) -
             None => reader.fault_at(written.at, no_guid(&domain, cloud.login_host())),
         },
         Some(tenant) => Some((tenant, cloud)),
-        None => reader.fault_at(written.at, format!("tenant-id: found {name:?}, expected a tenant's GUID, organizations or common")),
+        None => reader.fault_at(
+            written.at,
+            format!("tenant-id: found {name:?}, expected a tenant's GUID, organizations or common"),
+        ),
     }
 }
 

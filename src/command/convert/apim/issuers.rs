@@ -63,7 +63,11 @@ pub(super) fn of_metadata(given: &Given<'_>, reader: &mut Reader<'_>) -> Vec<Sec
                     Authority::B2c { domain: of_issuer, tenant, .. } if of_issuer == domain => Some(tenant.clone()),
                     _ => None,
                 });
-                let tenant = if matches!(tenant, Tenant::Guid(_)) { tenant.clone() } else { of_issuer.unwrap_or_else(|| tenant.clone()) };
+                let tenant = if matches!(tenant, Tenant::Guid(_)) {
+                    tenant.clone()
+                } else {
+                    of_issuer.unwrap_or_else(|| tenant.clone())
+                };
                 let path = policy.clone().unwrap_or_default();
                 guid(&tenant, config, reader, || format!("{domain}{}", cloud.b2c_suffix())).map(|tenant| {
                     let mut section = named("b2c", "b2c", *cloud);
@@ -72,7 +76,9 @@ pub(super) fn of_metadata(given: &Given<'_>, reader: &mut Reader<'_>) -> Vec<Sec
                     section.set_list("policies", vec![path]);
                     let host = format!("{domain}{}", cloud.b2c_suffix());
                     if !config.text.contains(&host) {
-                        section.comment(format!("B2C's old host serves nobody any more: metadata and issuer are those of {host}."));
+                        section.comment(format!(
+                            "B2C's old host serves nobody any more: metadata and issuer are those of {host}."
+                        ));
                     }
                     section
                 })
@@ -91,14 +97,19 @@ pub(super) fn of_metadata(given: &Given<'_>, reader: &mut Reader<'_>) -> Vec<Sec
 }
 
 /// The tenants of Entra ID, those with the same versions together: none gets a version that it did not have.
-fn workforce(configs: &[(&Written, authority::Metadata)], listed: &[(&Written, Authority)], reader: &mut Reader<'_>) -> Vec<Section> {
+fn workforce(
+    configs: &[(&Written, authority::Metadata)],
+    listed: &[(&Written, Authority)],
+    reader: &mut Reader<'_>,
+) -> Vec<Section> {
     let mut all: Vec<Accepted> = Vec::new();
-    let mut add = |cloud: Cloud, tenant: Guid, app_id: Option<Guid>, version: TokenVersion| {
-        match all.iter_mut().find(|known| known.cloud == cloud && known.tenant == tenant && known.app_id == app_id) {
-            Some(known) if known.versions.contains(&version) => {}
-            Some(known) => known.versions.push(version),
-            None => all.push(Accepted { cloud, tenant, app_id, versions: vec![version] }),
-        }
+    let mut add = |cloud: Cloud, tenant: Guid, app_id: Option<Guid>, version: TokenVersion| match all
+        .iter_mut()
+        .find(|known| known.cloud == cloud && known.tenant == tenant && known.app_id == app_id)
+    {
+        Some(known) if known.versions.contains(&version) => {}
+        Some(known) => known.versions.push(version),
+        None => all.push(Accepted { cloud, tenant, app_id, versions: vec![version] }),
     };
     let mut app_ids = Vec::new();
     for (config, metadata) in configs {
@@ -123,7 +134,9 @@ fn workforce(configs: &[(&Written, authority::Metadata)], listed: &[(&Written, A
     app_ids.dedup();
     let app_id = if let [only] = app_ids.as_slice() { only.clone() } else { None };
     for (_, authority) in listed {
-        if let (Authority::Workforce { cloud, tenant: Tenant::Guid(tenant), version }, false) = (authority, app_ids.is_empty()) {
+        if let (Authority::Workforce { cloud, tenant: Tenant::Guid(tenant), version }, false) =
+            (authority, app_ids.is_empty())
+        {
             add(*cloud, tenant.clone(), app_id.clone(), *version);
         }
     }
@@ -135,7 +148,9 @@ fn workforce(configs: &[(&Written, authority::Metadata)], listed: &[(&Written, A
         });
         match same {
             Some((_, _, _, tenants)) => tenants.push(accepted.tenant.to_string()),
-            None => sections.push((accepted.cloud, accepted.app_id, accepted.versions, vec![accepted.tenant.to_string()])),
+            None => {
+                sections.push((accepted.cloud, accepted.app_id, accepted.versions, vec![accepted.tenant.to_string()]))
+            }
         }
     }
     let section = |(cloud, app_id, versions, tenants): (Cloud, Option<Guid>, Vec<TokenVersion>, Vec<String>)| {
@@ -177,7 +192,9 @@ fn versions_of(listed: &[(&Written, Authority)], version: TokenVersion, wanted: 
     let mut versions = vec![version];
     for (_, authority) in listed {
         match authority {
-            Authority::ExternalId { tenant, version, .. } if tenant == wanted && !versions.contains(version) => versions.push(*version),
+            Authority::ExternalId { tenant, version, .. } if tenant == wanted && !versions.contains(version) => {
+                versions.push(*version)
+            }
             Authority::B2c { .. } | Authority::ExternalId { .. } | Authority::Oidc | Authority::Workforce { .. } => {}
         }
     }
@@ -191,7 +208,9 @@ fn guid(tenant: &Tenant, config: &Written, reader: &mut Reader<'_>, host: impl F
             Some(guid) => Some(guid.clone()),
             None => reader.fault_at(config.at, no_guid(domain, &host())),
         },
-        Tenant::Common | Tenant::Organizations => reader.fault_at(config.at, "metadata of many tenants, expected one tenant's"),
+        Tenant::Common | Tenant::Organizations => {
+            reader.fault_at(config.at, "metadata of many tenants, expected one tenant's")
+        }
     }
 }
 
@@ -213,7 +232,9 @@ fn unclaimed(configs: &[(&Written, authority::Metadata)], listed: &[(&Written, A
                 // The STS of version 1 is one for both clouds.
                 cloud == of_issuer || (cloud.sts_host() == of_issuer.sts_host() && issuer.text.contains("//sts."))
             }
-            (Authority::ExternalId { tenant, .. }, Authority::ExternalId { tenant: of_issuer, .. }) => tenant == of_issuer,
+            (Authority::ExternalId { tenant, .. }, Authority::ExternalId { tenant: of_issuer, .. }) => {
+                tenant == of_issuer
+            }
             (Authority::B2c { domain, tenant, .. }, Authority::B2c { domain: of_issuer, tenant: of_it, .. }) => {
                 domain == of_issuer && (tenant == of_it || !matches!(tenant, Tenant::Guid(_)))
             }
@@ -221,7 +242,10 @@ fn unclaimed(configs: &[(&Written, authority::Metadata)], listed: &[(&Written, A
             _ => false,
         });
         if !is_claimed {
-            let message = format!("the issuer {} does not belong to an <openid-config> of this policy, expected one of its own", issuer.text.trim());
+            let message = format!(
+                "the issuer {} does not belong to an <openid-config> of this policy, expected one of its own",
+                issuer.text.trim()
+            );
             reader.fault_at::<()>(issuer.at, message);
         }
     }
@@ -246,7 +270,10 @@ pub(super) fn of_keys(keys: Section, listed: &[Written], node: Node<'_, '_>, rea
 pub(super) fn label(host: &str) -> String {
     let host = host.split(['/', ':', '?']).next().unwrap_or_default();
     let label = host.split('.').find(|label| !["", "www", "login", "auth", "accounts"].contains(label));
-    let plain: String =
-        label.unwrap_or("issuer").chars().map(|character| if character.is_ascii_alphanumeric() { character } else { '_' }).collect();
+    let plain: String = label
+        .unwrap_or("issuer")
+        .chars()
+        .map(|character| if character.is_ascii_alphanumeric() { character } else { '_' })
+        .collect();
     plain.to_ascii_lowercase()
 }

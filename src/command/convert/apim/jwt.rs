@@ -22,11 +22,16 @@ pub(super) fn convert<'a>(policy: Node<'a, 'a>, reader: &mut Reader<'a>, draft: 
         Some(written) => match written.text.to_ascii_lowercase().as_str() {
             "true" => true,
             "false" => false,
-            _ => reader.fault_at::<bool>(written.at, format!("{name}: found {:?}, expected true or false", written.text)).is_some(),
+            _ => reader
+                .fault_at::<bool>(written.at, format!("{name}: found {:?}, expected true or false", written.text))
+                .is_some(),
         },
     };
     if let (false, Some(written)) = (flag("require-signed-tokens", reader), attributes.get("require-signed-tokens")) {
-        reader.fault_at::<()>(written.at, "require-signed-tokens false: a token without a signature is never accepted here");
+        reader.fault_at::<()>(
+            written.at,
+            "require-signed-tokens false: a token without a signature is never accepted here",
+        );
     }
     let needs_expiry = flag("require-expiration-time", reader);
 
@@ -47,7 +52,10 @@ pub(super) fn convert<'a>(policy: Node<'a, 'a>, reader: &mut Reader<'a>, draft: 
                 let skew = humantime::format_duration(Duration::from_secs(seconds)).to_string();
                 shared.set("clock_skew", skew.replace(' ', ""));
             }
-            _ => drop(reader.fault_at::<()>(written.at, format!("clock-skew: found {:?}, expected seconds from 0 to 600", written.text))),
+            _ => drop(reader.fault_at::<()>(
+                written.at,
+                format!("clock-skew: found {:?}, expected seconds from 0 to 600", written.text),
+            )),
         },
     }
     if let Some(source) = common::source(policy, &attributes, None, attributes.get("require-scheme"), reader) {
@@ -60,7 +68,11 @@ pub(super) fn convert<'a>(policy: Node<'a, 'a>, reader: &mut Reader<'a>, draft: 
     common::decryption_keys(decryption, &mut shared, reader);
 
     let listed = reader.only(&children, "issuers").map(|node| reader.texts(node, "issuer")).unwrap_or_default();
-    let configs: Vec<Written> = children.iter().filter(|child| child.has_tag_name("openid-config")).filter_map(|child| openid_config(*child, reader, &mut shared)).collect();
+    let configs: Vec<Written> = children
+        .iter()
+        .filter(|child| child.has_tag_name("openid-config"))
+        .filter_map(|child| openid_config(*child, reader, &mut shared))
+        .collect();
     let keys = reader.only(&children, "issuer-signing-keys");
     let has_configs = children.iter().any(|child| child.has_tag_name("openid-config"));
     let providers = match (has_configs, keys) {
@@ -111,7 +123,9 @@ fn openid_config(node: Node<'_, '_>, reader: &mut Reader<'_>, shared: &mut Secti
         return reader.fault(node, "<openid-config> holds elements, expected none");
     }
     if attributes.get("validate-connectivity").is_some() {
-        shared.comment("validate-connectivity has no equal: the filter starts without keys, and requests wait for the first ones.");
+        shared.comment(
+            "validate-connectivity has no equal: the filter starts without keys, and requests wait for the first ones.",
+        );
     }
     match attributes.get("url") {
         Some(url) => Some(Written { text: url.text.trim().to_owned(), at: url.at }),
@@ -164,7 +178,10 @@ fn keys<'a>(list_of: Node<'a, 'a>, reader: &mut Reader<'a>) -> Section {
         keys.push(Value::Mapping(key.members));
     }
     if secrets > 0 && public > 0 {
-        reader.fault::<()>(list_of, "secrets and public keys together: a public key must never be taken for a secret. Convert each alone");
+        reader.fault::<()>(
+            list_of,
+            "secrets and public keys together: a public key must never be taken for a secret. Convert each alone",
+        );
     }
     section.set("jwks", object([("keys", Value::Sequence(keys))]));
     if secrets > 0 {
@@ -177,7 +194,8 @@ fn keys<'a>(list_of: Node<'a, 'a>, reader: &mut Reader<'a>) -> Section {
 
 /// The variable that holds a secret. The secret itself is never shown.
 fn secret(node: Node<'_, '_>, text: &str, reader: &mut Reader<'_>, section: &mut Section) -> Option<String> {
-    let whole = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")).filter(|name| !name.contains(['{', '}']));
+    let whole =
+        text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")).filter(|name| !name.contains(['{', '}']));
     let (variable, told) = match whole {
         Some(name) => (variable(name), format!("the text of the named value {name}")),
         None if is_expression(text) || named_value(text).is_some() => {
@@ -188,6 +206,8 @@ fn secret(node: Node<'_, '_>, text: &str, reader: &mut Reader<'_>, section: &mut
             (variable(id), format!("the key's text from line {}, which is not repeated here", reader.at(node).line))
         }
     };
-    section.comment(format!("{variable} must hold {told}: base64 of at least 32 bytes, in vm_config.environment_variables."));
+    section.comment(format!(
+        "{variable} must hold {told}: base64 of at least 32 bytes, in vm_config.environment_variables."
+    ));
     Some(variable)
 }

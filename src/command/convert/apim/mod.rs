@@ -65,7 +65,10 @@ fn not_xml(text: &str, error: &roxmltree::Error) -> Faults {
             let before = text.split("<!DOCTYPE").next().unwrap_or_default();
             let line = before.matches('\n').count().saturating_add(1);
             let column = before.rsplit('\n').next().unwrap_or_default().chars().count().saturating_add(1);
-            (Position { line, column }, "a document type (<!DOCTYPE>), expected none: a policy has no entities of its own".to_owned())
+            (
+                Position { line, column },
+                "a document type (<!DOCTYPE>), expected none: a policy has no entities of its own".to_owned(),
+            )
         }
         error => {
             let at = error.pos();
@@ -85,7 +88,9 @@ fn not_xml(text: &str, error: &roxmltree::Error) -> Faults {
 fn without_place(error: &roxmltree::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at ") {
-        Some((sentence, place)) if place.bytes().all(|byte| byte.is_ascii_digit() || byte == b':') => sentence.to_owned(),
+        Some((sentence, place)) if place.bytes().all(|byte| byte.is_ascii_digit() || byte == b':') => {
+            sentence.to_owned()
+        }
         _ => text,
     }
 }
@@ -106,7 +111,9 @@ fn the_policy<'a>(reader: &mut Reader<'a>, draft: &mut Draft) -> Option<Node<'a,
                     name => name_others(section, &format!(" of <{name}>"), reader, draft),
                 }
             }
-            scope.or_else(|| reader.fault(root, "no <inbound>, expected one with validate-azure-ad-token or validate-jwt"))?
+            scope.or_else(|| {
+                reader.fault(root, "no <inbound>, expected one with validate-azure-ad-token or validate-jwt")
+            })?
         }
         "fragment" | "inbound" => root,
         other => {
@@ -138,7 +145,10 @@ fn name_others(scope: Node<'_, '_>, place: &str, reader: &mut Reader<'_>, draft:
         let line = reader.at(policy).line;
         let inner = policy.descendants().skip(1).find(|node| POLICIES.contains(&node.tag_name().name()));
         if let Some(inner) = inner {
-            let message = format!("<{}> inside <{name}>: it holds for some requests only. Make it a rule with a match", inner.tag_name().name());
+            let message = format!(
+                "<{}> inside <{name}>: it holds for some requests only. Make it a rule with a match",
+                inner.tag_name().name()
+            );
             reader.fault::<()>(inner, message);
         } else if POLICIES.contains(&name) {
             if !is_inbound {
@@ -146,7 +156,9 @@ fn name_others(scope: Node<'_, '_>, place: &str, reader: &mut Reader<'_>, draft:
             }
         } else if name == "base" {
             if is_inbound {
-                draft.comments.push(format!("Line {line}: <base/>: the policies of the outer scopes are not in this file."));
+                draft
+                    .comments
+                    .push(format!("Line {line}: <base/>: the policies of the outer scopes are not in this file."));
             }
         } else if GUARDS.contains(&name) || name.starts_with("authentication-") {
             draft.comments.push(format!("Line {line}: <{name}>{place} is not converted. It may refuse requests that pass here: keep it elsewhere, or make it a rule."));

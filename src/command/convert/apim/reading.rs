@@ -75,8 +75,12 @@ impl<'a> Reader<'a> {
             let at = position(self.document.text_pos_at(attribute.range().start));
             let name = attribute.name();
             if attribute.namespace().is_some() || !known.contains(&name) {
-                let expected = if known.is_empty() { "expected no attributes".to_owned() } else { faults::expected(name, known) };
-                self.fault_at::<()>(at, format!("found the unknown attribute {name} of <{}>, {expected}", node.tag_name().name()));
+                let expected =
+                    if known.is_empty() { "expected no attributes".to_owned() } else { faults::expected(name, known) };
+                self.fault_at::<()>(
+                    at,
+                    format!("found the unknown attribute {name} of <{}>, {expected}", node.tag_name().name()),
+                );
             } else if let Some(text) = self.literal(attribute.value(), at) {
                 found.insert(name.to_owned(), Written { text, at });
             }
@@ -93,7 +97,11 @@ impl<'a> Reader<'a> {
                 if child.tag_name().namespace().is_none() && known.contains(&name) {
                     children.push(child);
                 } else {
-                    let message = format!("found the unknown element <{name}> in <{}>, {}", node.tag_name().name(), faults::expected(name, known));
+                    let message = format!(
+                        "found the unknown element <{name}> in <{}>, {}",
+                        node.tag_name().name(),
+                        faults::expected(name, known)
+                    );
                     self.fault::<()>(child, message);
                 }
             } else if child.is_text() && child.text().is_some_and(|text| !text.trim().is_empty()) {
@@ -161,11 +169,16 @@ impl<'a> Reader<'a> {
         }
         let text = values.in_place(text);
         if let Some(name) = named_value(&text) {
-            let message = format!("the named value {{{{{name}}}}}: its value is not in this file, give it with --value '{{{{{name}}}}}=…'");
+            let message = format!(
+                "the named value {{{{{name}}}}}: its value is not in this file, give it with --value '{{{{{name}}}}}=…'"
+            );
             return self.fault_at(at, message);
         }
         if is_expression(&text) {
-            let message = format!("the policy expression {}: there are none here. Give what it stands for with --value '@(…)=…', or write it into the policy", shown(&text));
+            let message = format!(
+                "the policy expression {}: there are none here. Give what it stands for with --value '@(…)=…', or write it into the policy",
+                shown(&text)
+            );
             return self.fault_at(at, message);
         }
         if text.trim().is_empty() {
@@ -186,15 +199,26 @@ pub(super) fn is_expression(text: &str) -> bool {
 
 /// The name of the environment variable that stands for a named value or a certificate.
 pub(super) fn variable(name: &str) -> String {
-    let plain: String =
-        name.trim().chars().map(|character| if character.is_ascii_alphanumeric() { character.to_ascii_uppercase() } else { '_' }).collect();
-    if plain.starts_with(|first: char| first.is_ascii_digit()) || plain.is_empty() { format!("KEY_{plain}") } else { plain }
+    let plain: String = name
+        .trim()
+        .chars()
+        .map(|character| if character.is_ascii_alphanumeric() { character.to_ascii_uppercase() } else { '_' })
+        .collect();
+    if plain.starts_with(|first: char| first.is_ascii_digit()) || plain.is_empty() {
+        format!("KEY_{plain}")
+    } else {
+        plain
+    }
 }
 
 fn shown(text: &str) -> String {
     const LONGEST: usize = 60;
     let one_line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if one_line.chars().count() <= LONGEST { one_line } else { one_line.chars().take(LONGEST).chain("…".chars()).collect() }
+    if one_line.chars().count() <= LONGEST {
+        one_line
+    } else {
+        one_line.chars().take(LONGEST).chain("…".chars()).collect()
+    }
 }
 
 impl Reader<'_> {
@@ -205,7 +229,10 @@ impl Reader<'_> {
             Some(certificate) => Some(certificate.to_owned()),
             None => {
                 let id = id.clone();
-                self.fault_at(id.at, format!("the certificate {0} is not in this file: give it with --certificate {0}=FILE", id.text))
+                self.fault_at(
+                    id.at,
+                    format!("the certificate {0} is not in this file: give it with --certificate {0}=FILE", id.text),
+                )
             }
         }
     }

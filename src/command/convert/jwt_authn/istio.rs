@@ -48,8 +48,15 @@ pub(super) fn convert(documents: &[Node], of_istio: &[&Node], reader: &mut Reade
     for rule in of_istio {
         reader.only_members(rule, "a jwtRule", &MEMBERS);
         let issuer = rule.get("issuer").and_then(Node::text).unwrap_or_default();
-        let host = Url::parse(issuer).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_else(|| issuer.to_owned());
-        let wanted = host.split('.').find(|label| !["", "www", "login", "sts"].contains(label)).unwrap_or("issuer").replace('-', "_");
+        let host = Url::parse(issuer)
+            .ok()
+            .and_then(|url| url.host_str().map(str::to_owned))
+            .unwrap_or_else(|| issuer.to_owned());
+        let wanted = host
+            .split('.')
+            .find(|label| !["", "www", "login", "sts"].contains(label))
+            .unwrap_or("issuer")
+            .replace('-', "_");
         let is_free = |name: &String| providers.iter().all(|provider| provider.section.name != *name);
         let numbered = (2..).map(|number| format!("{wanted}_{number}"));
         let name = std::iter::once(wanted.clone()).chain(numbered).find(is_free).unwrap_or_default();
@@ -60,7 +67,10 @@ pub(super) fn convert(documents: &[Node], of_istio: &[&Node], reader: &mut Reade
             providers.push(provider);
         }
     }
-    let empty = Node { at: of_istio.first().map_or(crate::located::Position::START, |rule| rule.at), data: Data::Map(Vec::new()) };
+    let empty = Node {
+        at: of_istio.first().map_or(crate::located::Position::START, |rule| rule.at),
+        data: Data::Map(Vec::new()),
+    };
     rules::convert(&empty, &mut providers, reader, draft);
     draft.about_rules = vec![
         "There a request without a token passes, unless an AuthorizationPolicy demands one. Here every request needs a token; to let requests without one \

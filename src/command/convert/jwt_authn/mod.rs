@@ -50,7 +50,10 @@ pub(super) fn convert(text: &str, options: &Options) -> Result<Draft, Faults> {
             reader.fault::<()>(at, "no jwt_authn filter and no RequestAuthentication, expected one");
         }
         ([_, second, ..], _) => {
-            reader.fault::<()>(second.at, "a second jwt_authn filter: a request may have to satisfy both. Convert each alone");
+            reader.fault::<()>(
+                second.at,
+                "a second jwt_authn filter: a request may have to satisfy both. Convert each alone",
+            );
         }
         ([filter], _) => {
             reader.fault::<()>(filter.at, "a jwt_authn filter beside RequestAuthentications: convert each alone");
@@ -61,7 +64,8 @@ pub(super) fn convert(text: &str, options: &Options) -> Result<Draft, Faults> {
 }
 
 fn look<'a>(node: &'a Node, filters: &mut Vec<&'a Node>, routes: &mut Vec<&'a Node>) {
-    let kind = |name: &str| node.get(name).and_then(Node::text).and_then(|kind| kind.rsplit('/').next()).unwrap_or_default();
+    let kind =
+        |name: &str| node.get(name).and_then(Node::text).and_then(|kind| kind.rsplit('/').next()).unwrap_or_default();
     match (kind("@type"), kind("type_url")) {
         (JWT_AUTHN, _) => filters.push(node),
         (PER_ROUTE, _) => routes.push(node),
@@ -120,14 +124,18 @@ fn finish(providers: Vec<Provider>, reader: &mut Reader<'_>, draft: &mut Draft) 
     if keeps.iter().all(|keeps| !keeps) {
         draft.forward.set("authorization", "remove");
     } else if let Some(other) = providers.iter().find(|provider| !provider.forward) {
-        let message = format!("provider {} does not forward the token, others do: here it is one for all", other.section.name);
+        let message =
+            format!("provider {} does not forward the token, others do: here it is one for all", other.section.name);
         reader.fault::<()>(other.at, message);
     }
     let mut headers = providers.iter().filter_map(|provider| provider.payload_header.as_ref());
     if let Some(first) = headers.next() {
         draft.forward.set("payload_header", first.text.as_str());
         if let Some(other) = headers.find(|other| !other.text.eq_ignore_ascii_case(&first.text)) {
-            reader.fault::<()>(other.at, "another forward_payload_header than that of the first provider: here it is one for all");
+            reader.fault::<()>(
+                other.at,
+                "another forward_payload_header than that of the first provider: here it is one for all",
+            );
         }
         if providers.iter().any(|provider| provider.payload_header.is_none()) {
             draft.forward.comment("payload_header is set for every provider, there for some.");
@@ -138,7 +146,13 @@ fn finish(providers: Vec<Provider>, reader: &mut Reader<'_>, draft: &mut Draft) 
         for (header, claim) in &provider.claim_headers {
             match claim_headers.iter().find(|(known, _)| *known == header.text) {
                 Some((_, known)) if known == claim => {}
-                Some(_) => drop(reader.fault::<()>(header.at, format!("the header {} carries another claim for another provider: here it is one for all", header.text))),
+                Some(_) => drop(reader.fault::<()>(
+                    header.at,
+                    format!(
+                        "the header {} carries another claim for another provider: here it is one for all",
+                        header.text
+                    ),
+                )),
                 None => claim_headers.push((header.text.clone(), claim.clone())),
             }
         }

@@ -57,7 +57,10 @@ pub(super) fn convert(name: &str, at: Position, node: &Node, reader: &mut Reader
     let mut section = Section { name: name.to_owned(), ..Section::default() };
     let issuer = match node.field("issuer") {
         Some(_) => reader.text(node, "issuer"),
-        None => reader.fault(at, format!("provider {name} has no issuer: it accepts any, which is never done here. Say whose tokens")),
+        None => reader.fault(
+            at,
+            format!("provider {name} has no issuer: it accepts any, which is never done here. Say whose tokens"),
+        ),
     };
     let keys = keys(name, at, node, reader);
     if let (Some(issuer), Some(keys)) = (&issuer, &keys) {
@@ -92,7 +95,10 @@ pub(super) fn convert(name: &str, at: Position, node: &Node, reader: &mut Reader
     for (member, told) in [
         ("header_in_metadata", "has no equal: the token's header says nothing about who sent it."),
         ("failed_status_in_metadata", "is the filter state wasm.entra_gate.reason here, always there for access logs."),
-        ("normalize_payload_in_metadata", "has no equal: the payload is as it was signed. Ask for scopes with `scopes`."),
+        (
+            "normalize_payload_in_metadata",
+            "has no equal: the payload is as it was signed. Ask for scopes with `scopes`.",
+        ),
         ("jwt_cache_config", "has no equal: verified tokens are always remembered, 10,000 in each worker."),
     ] {
         if let Some(found) = node.field(member) {
@@ -100,7 +106,8 @@ pub(super) fn convert(name: &str, at: Position, node: &Node, reader: &mut Reader
         }
     }
     if reader.flag(node, "pad_forward_payload_header") {
-        section.comment("pad_forward_payload_header has no equal: the payload is never padded. Pad it where it is read.");
+        section
+            .comment("pad_forward_payload_header has no equal: the payload is never padded. Pad it where it is read.");
     }
     Some(Provider {
         section,
@@ -117,9 +124,18 @@ pub(super) fn convert(name: &str, at: Position, node: &Node, reader: &mut Reader
 /// Where keys come from.
 enum Keys {
     Inline(Value),
-    Remote { uri: Written, url: Url, cluster: String, timeout: Option<Duration>, refresh: Option<(Duration, Position)>, comments: Vec<String> },
+    Remote {
+        uri: Written,
+        url: Url,
+        cluster: String,
+        timeout: Option<Duration>,
+        refresh: Option<(Duration, Position)>,
+        comments: Vec<String>,
+    },
     /// By OpenID discovery, as Istio does without an address.
-    Discovered { timeout: Option<Duration> },
+    Discovered {
+        timeout: Option<Duration>,
+    },
 }
 
 fn keys(name: &str, at: Position, node: &Node, reader: &mut Reader<'_>) -> Option<Keys> {
@@ -143,7 +159,13 @@ fn remote_keys(remote: &Node, reader: &mut Reader<'_>) -> Option<Keys> {
     }
     let uri = reader.text(http, "uri")?;
     let Some(url) = Url::parse(&uri.text).ok().filter(|url| url.scheme() == "https") else {
-        return reader.fault(uri.at, format!("uri: found {:?}, expected an https address: keys from anywhere else can be replaced on the way", uri.text));
+        return reader.fault(
+            uri.at,
+            format!(
+                "uri: found {:?}, expected an https address: keys from anywhere else can be replaced on the way",
+                uri.text
+            ),
+        );
     };
     let cluster = match reader.text(http, "cluster") {
         Some(cluster) => cluster.text,
@@ -153,7 +175,10 @@ fn remote_keys(remote: &Node, reader: &mut Reader<'_>) -> Option<Keys> {
     let refresh = reader.duration(remote, "cache_duration").zip(refresh);
     let mut comments = Vec::new();
     if let Some(found) = remote.field("async_fetch") {
-        comments.push(format!("Line {}: async_fetch is always so: one worker fetches for all, before the keys are old.", found.at.line));
+        comments.push(format!(
+            "Line {}: async_fetch is always so: one worker fetches for all, before the keys are old.",
+            found.at.line
+        ));
     }
     if let Some(found) = remote.field("retry_policy") {
         comments.push(format!("Line {}: retry_policy is always so: after 1, 2, 4 … 30 s.", found.at.line));
@@ -162,10 +187,17 @@ fn remote_keys(remote: &Node, reader: &mut Reader<'_>) -> Option<Keys> {
 }
 
 fn inline_keys(local: &Node, reader: &mut Reader<'_>) -> Option<Keys> {
-    reader.only_members(local, "local_jwks", &["environment_variable", "filename", "inline_bytes", "inline_string", "watched_directory"]);
+    reader.only_members(
+        local,
+        "local_jwks",
+        &["environment_variable", "filename", "inline_bytes", "inline_string", "watched_directory"],
+    );
     for name in ["filename", "environment_variable", "watched_directory"] {
         if let Some(found) = local.field(name) {
-            return reader.fault(found.at, format!("local_jwks.{name}: keys stand in the configuration itself. Write them here as inline_string"));
+            return reader.fault(
+                found.at,
+                format!("local_jwks.{name}: keys stand in the configuration itself. Write them here as inline_string"),
+            );
         }
     }
     let (text, at) = match (local.field("inline_string"), local.field("inline_bytes")) {
@@ -177,7 +209,9 @@ fn inline_keys(local: &Node, reader: &mut Reader<'_>) -> Option<Keys> {
         _ => return reader.fault(local.at, "local_jwks: expected inline_string or inline_bytes"),
     };
     // Not shown: a set may hold secrets.
-    let set = text.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok()).filter(|set| set["keys"].is_array());
+    let set = text
+        .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
+        .filter(|set| set["keys"].is_array());
     let Some(set) = set else {
         return reader.fault(at, "local_jwks: found no JWK set, expected JSON such as {\"keys\": [ … ]}");
     };
@@ -200,7 +234,10 @@ impl Keys {
                     upstream.set("timeout", written(timeout));
                 }
                 section.set("upstream", Value::Mapping(upstream.members));
-                section.comment(format!("upstream.cluster is the Envoy cluster that leads to the issuer's host: {}.", reader.options.cluster));
+                section.comment(format!(
+                    "upstream.cluster is the Envoy cluster that leads to the issuer's host: {}.",
+                    reader.options.cluster
+                ));
             }
             Self::Remote { uri, cluster, timeout, refresh, comments, .. } => {
                 let mut upstream = Section::default();
@@ -212,11 +249,17 @@ impl Keys {
                 if let Some((refresh, at)) = refresh {
                     const DAY: Duration = Duration::from_secs(86_400);
                     if refresh < Duration::from_secs(1) || refresh > DAY {
-                        reader.fault::<()>(at, format!("cache_duration: found {}, expected 1s to 1day", written(refresh)));
+                        reader.fault::<()>(
+                            at,
+                            format!("cache_duration: found {}, expected 1s to 1day", written(refresh)),
+                        );
                     }
                     section.set("keys", object([("refresh", written(refresh).into())]));
                 }
-                section.comment(format!("Keys are found by OpenID metadata, through the same cluster, not at {}.", uri.text));
+                section.comment(format!(
+                    "Keys are found by OpenID metadata, through the same cluster, not at {}.",
+                    uri.text
+                ));
                 comments.into_iter().for_each(|comment| section.comment(comment));
             }
         }
@@ -236,19 +279,26 @@ fn issue(issuer: &Written, keys: &Keys, section: &mut Section, reader: &mut Read
     let is_remote = !host.is_empty();
     let of_cloud = |wanted: &str, reader: &mut Reader<'_>| {
         if is_remote && !same_cloud(wanted, &host) {
-            let message = format!("issuer: tokens of {}, with keys from {host}: that is not where this issuer publishes them", issuer.text);
+            let message = format!(
+                "issuer: tokens of {}, with keys from {host}: that is not where this issuer publishes them",
+                issuer.text
+            );
             reader.fault::<()>(issuer.at, message);
         }
     };
     let versions = |section: &mut Section, version: TokenVersion| {
         section.set("token_versions", list(vec![Value::from(u64::from(version.number()))]));
-        section.comment(format!("Version {} alone, as the issuer says; without token_versions both are accepted.", version.number()));
+        section.comment(format!(
+            "Version {} alone, as the issuer says; without token_versions both are accepted.",
+            version.number()
+        ));
     };
     match authority {
         Authority::Workforce { cloud, tenant, version } => {
             // The STS of version 1 is one for the public cloud and Azure Government: the keys' host tells.
             let of_keys = Some(authority::cloud_of(&host)).filter(|_| is_remote && version == TokenVersion::V1);
-            let cloud = of_keys.and_then(Result::ok).filter(|of_keys| of_keys.sts_host() == cloud.sts_host()).unwrap_or(cloud);
+            let cloud =
+                of_keys.and_then(Result::ok).filter(|of_keys| of_keys.sts_host() == cloud.sts_host()).unwrap_or(cloud);
             of_cloud(cloud.login_host(), reader);
             set_cloud(section, cloud);
             set_tenant(section, &tenant);
@@ -261,7 +311,9 @@ fn issue(issuer: &Written, keys: &Keys, section: &mut Section, reader: &mut Read
             let suffix = cloud.external_id_suffix();
             let domain = host.strip_suffix(suffix).map(str::to_owned);
             if is_remote && domain.is_none() {
-                let message = format!("issuer: tokens of External ID, with keys from {host}: the keys of all its users are at <name>{suffix} alone");
+                let message = format!(
+                    "issuer: tokens of External ID, with keys from {host}: the keys of all its users are at <name>{suffix} alone"
+                );
                 reader.fault::<()>(issuer.at, message);
             }
             let of_issuer = entra_gate::entra::issuer::tenant_in(&issuer.text).unwrap_or_default().to_owned();
@@ -275,7 +327,10 @@ fn issue(issuer: &Written, keys: &Keys, section: &mut Section, reader: &mut Read
             of_cloud(&format!("{domain}{}", cloud.b2c_suffix()), reader);
             let of_address = if let Keys::Remote { url, .. } = keys { policy_in(url) } else { None };
             let Some(policy) = of_address.or(policy) else {
-                return reader.fault(issuer.at, "issuer: tokens of B2C, of a policy that neither the issuer nor the keys' address names");
+                return reader.fault(
+                    issuer.at,
+                    "issuer: tokens of B2C, of a policy that neither the issuer nor the keys' address names",
+                );
             };
             section.set("kind", "b2c");
             set_cloud(section, cloud);
@@ -302,12 +357,17 @@ fn issue(issuer: &Written, keys: &Keys, section: &mut Section, reader: &mut Read
 fn oidc(issuer: &Written, keys_host: &str, section: &mut Section, reader: &mut Reader<'_>) -> Option<()> {
     let url = Url::parse(&issuer.text).ok().filter(|url| url.scheme() == "https" && url.query().is_none());
     let Some(url) = url else {
-        let message = format!("issuer: found {:?}, which is no https address: its metadata cannot be found. Give the keys as local_jwks", issuer.text);
+        let message = format!(
+            "issuer: found {:?}, which is no https address: its metadata cannot be found. Give the keys as local_jwks",
+            issuer.text
+        );
         return reader.fault(issuer.at, message);
     };
     let host = url.host_str().unwrap_or_default();
     if !keys_host.is_empty() && !host.eq_ignore_ascii_case(keys_host) {
-        let message = format!("issuer: its keys are at {keys_host}, another host than its metadata, {host}: here both come from one. Give the keys as local_jwks");
+        let message = format!(
+            "issuer: its keys are at {keys_host}, another host than its metadata, {host}: here both come from one. Give the keys as local_jwks"
+        );
         return reader.fault(issuer.at, message);
     }
     section.set("metadata_url", format!("{}{WELL_KNOWN}", issuer.text.trim_end_matches('/')));
@@ -330,7 +390,10 @@ fn app_id(url: &Url, issuer: &Written, section: &mut Section, reader: &mut Reade
     for (name, value) in url.query_pairs() {
         match (name.as_ref(), Guid::parse(&value)) {
             ("appid", Some(guid)) => section.set("app_id", guid.to_string()),
-            _ => drop(reader.fault::<()>(issuer.at, format!("uri: found the parameter {name} of the keys' address, expected appid=GUID"))),
+            _ => drop(reader.fault::<()>(
+                issuer.at,
+                format!("uri: found the parameter {name} of the keys' address, expected appid=GUID"),
+            )),
         }
     }
 }
@@ -354,7 +417,10 @@ fn subjects(node: &Node, section: &mut Section, reader: &mut Reader<'_>) {
             let claim = object([("name", "sub".into()), ("values", list(vec![subject]))]);
             section.set("required_claims", Value::Sequence(vec![claim]));
         }
-        _ => drop(reader.fault::<()>(subjects.at, "subjects: expected `exact` alone: claims are held against values, not patterns")),
+        _ => drop(reader.fault::<()>(
+            subjects.at,
+            "subjects: expected `exact` alone: claims are held against values, not patterns",
+        )),
     }
 }
 
@@ -364,6 +430,9 @@ fn sources(node: &Node, section: &mut Section, reader: &mut Reader<'_>) -> bool 
     let mut is_custom = false;
     for header in node.field("from_headers").map(Node::items).unwrap_or_default() {
         reader.only_members(header, "from_headers", &["name", "value_prefix"]);
+        if header.field("name").is_none() {
+            reader.fault::<()>(header.at, "from_headers without name, expected one");
+        }
         let Some(name) = reader.text(header, "name") else { continue };
         let is_authorization = name.text.eq_ignore_ascii_case("authorization");
         is_custom = is_custom || !is_authorization;
@@ -374,7 +443,9 @@ fn sources(node: &Node, section: &mut Section, reader: &mut Reader<'_>) -> bool 
             Some(scheme) if !scheme.is_empty() && !scheme.contains(' ') => source.set("scheme", scheme),
             None if prefix.is_empty() => {}
             _ => {
-                let message = format!("value_prefix: found {prefix:?}, expected a scheme and a space, such as \"Bearer \": the token is all that follows it");
+                let message = format!(
+                    "value_prefix: found {prefix:?}, expected a scheme and a space, such as \"Bearer \": the token is all that follows it"
+                );
                 reader.fault::<()>(header.at, message);
             }
         }
@@ -397,14 +468,17 @@ fn claim_headers(node: &Node, reader: &mut Reader<'_>) -> Vec<(Written, String)>
     let mut all = Vec::new();
     for item in node.field("claim_to_headers").map(Node::items).unwrap_or_default() {
         reader.only_members(item, "claim_to_headers", &["claim_name", "claim_path", "header_name"]);
-        let (header, name, path) = (reader.text(item, "header_name"), item.field("claim_name"), reader.texts(item, "claim_path"));
+        let (header, name, path) =
+            (reader.text(item, "header_name"), item.field("claim_name"), reader.texts(item, "claim_path"));
         let claim = match (name.and_then(Node::text), path.is_empty()) {
             (Some(name), true) => Some(name.to_owned()),
             (None, false) => {
                 // A name with a dot would be read as two.
                 let dotted = path.iter().find(|name| name.text.contains('.')).cloned();
                 match dotted {
-                    Some(dotted) => reader.fault(dotted.at, "claim_path: a name with a dot in it, expected names without"),
+                    Some(dotted) => {
+                        reader.fault(dotted.at, "claim_path: a name with a dot in it, expected names without")
+                    }
                     None => Some(path.into_iter().map(|name| name.text).collect::<Vec<_>>().join(".")),
                 }
             }
@@ -412,7 +486,9 @@ fn claim_headers(node: &Node, reader: &mut Reader<'_>) -> Vec<(Written, String)>
         };
         match (header, claim) {
             (Some(header), Some(claim)) => all.push((header, claim)),
-            (None, _) if item.field("header_name").is_none() => drop(reader.fault::<()>(item.at, "claim_to_headers without header_name, expected one")),
+            (None, _) if item.field("header_name").is_none() => {
+                drop(reader.fault::<()>(item.at, "claim_to_headers without header_name, expected one"))
+            }
             _ => {}
         }
     }

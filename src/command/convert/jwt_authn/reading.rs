@@ -39,7 +39,11 @@ impl<'a> Reader<'a> {
         }
         for entry in node.entries() {
             if !known.iter().any(|known| entry.name == *known || entry.name == lower_camel(known)) {
-                let message = format!("found the unknown member {} of {what}, {}", entry.name, faults::expected(&entry.name, known));
+                let message = format!(
+                    "found the unknown member {} of {what}, {}",
+                    entry.name,
+                    faults::expected(&entry.name, known)
+                );
                 self.fault::<()>(entry.at, message);
             }
         }
@@ -71,7 +75,9 @@ impl<'a> Reader<'a> {
             None => false,
             Some(value) => match value.flag() {
                 Some(flag) => flag,
-                None => self.fault::<bool>(value.at, format!("{name}: found {}, expected true or false", value.json())).is_some(),
+                None => self
+                    .fault::<bool>(value.at, format!("{name}: found {}, expected true or false", value.json()))
+                    .is_some(),
             },
         }
     }

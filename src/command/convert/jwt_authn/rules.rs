@@ -60,7 +60,9 @@ pub(super) fn convert(filter: &Node, providers: &mut [Provider], reader: &mut Re
         provider.section.set("audiences", list(accepted));
     }
     if items.is_empty() {
-        draft.about_rules.push("There, without rules, no request was looked at. Here every request needs a token.".to_owned());
+        draft
+            .about_rules
+            .push("There, without rules, no request was looked at. Here every request needs a token.".to_owned());
     } else if !rules.iter().any(|rule| is_everything(&rule.matcher)) {
         draft.about_rules.push(
             "What no rule names needs a token here; there it passed without one. To let it pass, add: - { match: { prefix: / }, allow: anonymous }"
@@ -87,10 +89,17 @@ fn rule(item: &Node, names: &[String], map: &[Entry], reader: &mut Reader<'_>) -
             let found = map.iter().find(|entry| Some(entry.name.as_str()) == name.text());
             match found {
                 Some(entry) => Some(demand(&entry.value, names, reader)?),
-                None => return reader.fault(name.at, format!("requirement_name: found {}, expected a name of requirement_map", name.json())),
+                None => {
+                    return reader.fault(
+                        name.at,
+                        format!("requirement_name: found {}, expected a name of requirement_map", name.json()),
+                    );
+                }
             }
         }
-        (Some(_), Some(name)) => return reader.fault(name.at, "both requires and requirement_name, expected one of them"),
+        (Some(_), Some(name)) => {
+            return reader.fault(name.at, "both requires and requirement_name, expected one of them");
+        }
     };
     Some(Rule { at: item.at, matcher: matcher?, demand })
 }
@@ -155,14 +164,21 @@ fn demand(node: &Node, names: &[String], reader: &mut Reader<'_>) -> Option<Dema
 fn audiences(providers: &[Provider], rules: &[Rule], at: Position, reader: &mut Reader<'_>) -> Vec<Vec<String>> {
     let asked = |name: &str| -> Vec<&Option<Vec<String>>> {
         let demands = rules.iter().filter_map(|rule| rule.demand.as_ref());
-        demands.flat_map(|demand| &demand.providers).filter(|(known, _)| known == name).map(|(_, audiences)| audiences).collect()
+        demands
+            .flat_map(|demand| &demand.providers)
+            .filter(|(known, _)| known == name)
+            .map(|(_, audiences)| audiences)
+            .collect()
     };
     let mut all = Vec::new();
     for provider in providers {
         let asked = asked(&provider.section.name);
         let mut accepted = own(provider, reader);
         if accepted.is_empty() && (asked.is_empty() || asked.iter().any(|audiences| audiences.is_none())) {
-            let message = format!("provider {} has no audiences: a token for any API passes there, here never. Say which API this is: --audience api://…", provider.section.name);
+            let message = format!(
+                "provider {} has no audiences: a token for any API passes there, here never. Say which API this is: --audience api://…",
+                provider.section.name
+            );
             reader.fault::<()>(provider.at.max(at), message);
         }
         for audience in asked.into_iter().flatten().flatten() {
@@ -195,7 +211,8 @@ fn section(
     };
     let narrowed = demand.providers.iter().any(|(_, audiences)| audiences.is_some());
     if demand.allows_missing {
-        let all = demand.providers.is_empty() || names.iter().all(|name| demand.providers.iter().any(|(known, _)| known == name));
+        let all = demand.providers.is_empty()
+            || names.iter().all(|name| demand.providers.iter().any(|(known, _)| known == name));
         if !all || narrowed {
             return reader.fault(rule.at, "allow_missing beside some providers or audiences: `allow: optional` accepts the tokens of every provider");
         }
@@ -219,12 +236,19 @@ fn section(
             let own = providers.get(at).map(|provider| own(provider, reader)).unwrap_or_default();
             wanted.extend(audiences.clone().unwrap_or(own));
         }
-        wanted.iter().for_each(|audience| if !together.contains(audience) { together.push(audience.clone()) });
+        wanted.iter().for_each(|audience| {
+            if !together.contains(audience) {
+                together.push(audience.clone())
+            }
+        });
         effective.push((at, wanted));
     }
-    let is_narrower = effective.iter().any(|(at, wanted)| accepted.get(*at).is_some_and(|all| all.iter().any(|one| !wanted.contains(one))));
+    let is_narrower = effective
+        .iter()
+        .any(|(at, wanted)| accepted.get(*at).is_some_and(|all| all.iter().any(|one| !wanted.contains(one))));
     for (at, wanted) in &effective {
-        let widened = accepted.get(*at).and_then(|all| all.iter().find(|one| together.contains(one) && !wanted.contains(one)));
+        let widened =
+            accepted.get(*at).and_then(|all| all.iter().find(|one| together.contains(one) && !wanted.contains(one)));
         if let Some(widened) = widened {
             let name = names.get(*at).map(String::as_str).unwrap_or_default();
             return reader.fault(item.at, format!("a rule that accepts the audience {widened} of one provider and not of {name}: write a rule for each"));
@@ -250,7 +274,9 @@ fn matcher(node: &Node, reader: &mut Reader<'_>) -> Option<Section> {
     }
     let mut section = Section::default();
     let mut paths = 0_u32;
-    for (member, name) in [("prefix", "prefix"), ("path", "path"), ("path_separated_prefix", "regex"), ("safe_regex", "regex")] {
+    for (member, name) in
+        [("prefix", "prefix"), ("path", "path"), ("path_separated_prefix", "regex"), ("safe_regex", "regex")]
+    {
         let Some(value) = node.field(member) else { continue };
         paths = paths.saturating_add(1);
         let text = match member {
@@ -263,7 +289,9 @@ fn matcher(node: &Node, reader: &mut Reader<'_>) -> Option<Section> {
         };
         match text {
             Some(text) => section.set(name, text),
-            None => drop(reader.fault::<()>(value.at, format!("match.{member}: found {}, expected a path", value.json()))),
+            None => {
+                drop(reader.fault::<()>(value.at, format!("match.{member}: found {}, expected a path", value.json())))
+            }
         }
     }
     if paths != 1 {
@@ -281,7 +309,9 @@ fn matcher(node: &Node, reader: &mut Reader<'_>) -> Option<Section> {
             _ => None,
         };
         match (member, exact.and_then(Node::text)) {
-            (Some(member), Some(value)) if section.members.get(member).is_none() => section.set_list(member, vec![value]),
+            (Some(member), Some(value)) if section.members.get(member).is_none() => {
+                section.set_list(member, vec![value])
+            }
             _ => {
                 let message = "match.headers: rules look at path, method and host alone: expected :method or :authority, each once, with an exact value";
                 reader.fault::<()>(header.at, message);
