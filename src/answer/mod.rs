@@ -1,6 +1,7 @@
 //! From a refusal to what the client gets: one exhaustive table (RFC 6750 section 3).
 
 mod challenge;
+pub mod explanation;
 pub mod resource;
 
 use serde_json::{Map, Value};
