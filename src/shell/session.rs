@@ -40,6 +40,7 @@ impl HttpContext for Session {
             let _ = hostcalls::send_http_response(503, vec![], None);
             return Action::Pause;
         };
+        let wish = effects::take_wish(&gate.policy);
         effects::strip(&gate.policy);
         // Every read is a call to the host: what nothing looks at is not read.
         let Policy { rules, preflights, resource, sources, .. } = &gate.policy;
@@ -58,7 +59,7 @@ impl HttpContext for Session {
             path,
             carried,
         };
-        match gate.receive(self.context, request) {
+        match gate.receive(self.context, request, wish) {
             Fate::Goes => Action::Continue,
             Fate::Answered => Action::Pause,
             Fate::Waits => {

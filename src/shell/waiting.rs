@@ -1,5 +1,6 @@
 //! Requests that wait for keys: a bounded number, for a bounded time.
 
+use super::effects::Wish;
 use crate::judge::request::Request;
 use crate::keys::document::DocumentId;
 use crate::keys::freshness::Millis;
@@ -13,6 +14,8 @@ pub(super) struct Waiter {
     pub(super) context: u32,
     /// What it is judged from.
     pub(super) request: Request,
+    /// What it asks for.
+    pub(super) wish: Wish,
     /// The documents that it waits or has waited for, the present one last.
     pub(super) documents: Vec<DocumentId>,
     /// How many fetches of the present document had ended when it began to wait.
