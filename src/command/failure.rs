@@ -17,6 +17,8 @@ enum Cause {
     Service = 4,
     /// Whoever asked for something that cannot be.
     Request = 5,
+    /// Whoever can give the keys that are lacking.
+    Undecided = 6,
 }
 
 /// A bad end.
@@ -50,6 +52,11 @@ impl Failure {
     /// A request that the service refused.
     pub(crate) fn request(message: impl Display) -> Self {
         Self { cause: Cause::Request, message: message.to_string() }
+    }
+
+    /// Nothing can be said without something that was not given.
+    pub(crate) fn undecided(message: impl Display) -> Self {
+        Self { cause: Cause::Undecided, message: message.to_string() }
     }
 
     /// Says it on standard error.
