@@ -36,11 +36,10 @@ pub(super) fn take_wish(policy: &Policy) -> Wish {
     let Some(explain) = &policy.explain else {
         return Wish::Pass;
     };
-    let Some(value) = host::request_header_values(&explain.header) else {
-        return Wish::Pass;
-    };
+    let value = host::request_header_values(&explain.header);
+    // Always: an empty one reads as none.
     let _ = hostcalls::remove_map_value(MapType::HttpRequestHeaders, &explain.header);
-    if explain.admits(&value) { Wish::Why } else { Wish::Pass }
+    if value.is_some_and(|value| explain.admits(&value)) { Wish::Why } else { Wish::Pass }
 }
 
 /// Reads what the request carries where tokens may be, and its path, from which tokens are taken off: nobody after the
