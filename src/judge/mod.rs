@@ -135,11 +135,7 @@ fn decide(
         comes_from(facts.place.provider) && facts.are_admitted(&requirements, given) && facts.still_hold(given)
     };
     let remembered = given.memory.recall(bytes).filter(still_good);
-    if recorder.is_on() {
-        let place = sources.all().nth(source).map_or_else(String::new, Source::usage);
-        tell(recorder, Check::Credential, ONE_TOKEN, &place);
-        recorder.found(place, remembered.is_some());
-    }
+    let is_remembered = remembered.is_some();
     if let Some(facts) = remembered.filter(|_| !recorder.is_on()) {
         *recall = Recall::Hit;
         let uses = facts
@@ -151,6 +147,11 @@ fn decide(
     }
     // What is remembered is of the right form: only others are looked at byte by byte.
     let text = bearer::b64token(bytes).inspect_err(refused(Check::Credential))?;
+    if recorder.is_on() {
+        let place = sources.all().nth(source).map_or_else(String::new, Source::usage);
+        tell(recorder, Check::Credential, ONE_TOKEN, &place);
+        recorder.found(place, is_remembered);
+    }
     let fits_rule = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
     let accepts = |provider: usize| fits_rule(provider) && comes_from(provider);
     let opened = encryption::open(text, &accepts, given.policy, seen).inspect_err(refused(Check::Form))?;
@@ -208,7 +209,7 @@ fn judge_token(
     let refusal = mistaken(token, wrong_issuer(iss, tid, given.policy, &fits_rule), given.policy, &fits_rule);
     let mistaken_for = [
         (matches!(refusal, Refusal::AudienceNotAllowed { .. }), Check::Audience),
-        (matches!(refusal, Refusal::TokenTypeNotAllowed(_)), Check::Type),
+        (matches!(refusal, Refusal::TokenTypeNotAllowed(_)), Check::Client),
     ];
     if let Some((_, check)) = mistaken_for.into_iter().find(|(is_this, _)| *is_this) {
         tell_refusal(recorder, check, &refusal);
