@@ -17,7 +17,7 @@ FUZZ_SECONDS := 60
 export ENTRA_GATE_WASM := $(CURDIR)/$(WASM)
 export ENTRA_GATE_ENVOYS := $(foreach v,$(ENVOY_VERSIONS),$(CURDIR)/.tools/envoy-$(v)/bin/envoy)
 
-.PHONY: help wasm command demo test bench micro fixtures fuzz scripts fmt lint deny doc unit size envoy agreement e2e compose clean
+.PHONY: help wasm command demo test bench diagnosis micro fixtures fuzz scripts fmt lint deny doc unit size envoy agreement e2e compose clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-9s %s\n", $$1, $$2 }'
@@ -60,6 +60,9 @@ fixtures:
 	@$(SETUP)/wasm-cargo.sh build --release --locked -p empty -p naive
 	@mkdir -p dist
 	@for name in empty naive; do cp $(TARGET_DIR)/wasm32-wasip1/release/$$name.wasm dist/bench_$$name.wasm; done
+
+diagnosis: ## Writes docs/diagnosis.md from a run
+	@ENTRA_GATE_WRITE=1 cargo test --locked --quiet -p entra-gate --test diagnosis -- the_page_shows_what_happens
 
 fuzz: ## Every fuzz target of tests/fuzz, FUZZ_SECONDS (60) each
 	@$(SETUP)/fuzz.sh $(FUZZ_SECONDS)

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use entra_gate::judge::refusal::Reason;
+use entra_gate::judge::trace::Check;
 use entra_gate::signals;
 
 fn document(name: &str) -> String {
@@ -65,6 +66,15 @@ fn operations_lists_every_reason_and_metric() {
 }
 
 #[test]
+fn the_diagnosis_page_lists_every_check_in_its_order() {
+    let text = document("docs/diagnosis.md");
+    let table = text.split("| name | what is checked |").nth(1).unwrap().trim_start_matches('\n');
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let names: Vec<&str> = rows.filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(names, Check::ALL.iter().map(|check| check.name()).collect::<Vec<_>>());
+}
+
+#[test]
 fn documents_name_only_files_that_exist() {
     for name in [
         "README.md",
@@ -74,6 +84,7 @@ fn documents_name_only_files_that_exist() {
         "docs/command.md",
         "docs/configuration.md",
         "docs/design.md",
+        "docs/diagnosis.md",
         "docs/feed.md",
         "docs/migration.md",
         "docs/operations.md",

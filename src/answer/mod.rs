@@ -3,6 +3,7 @@
 pub mod authorization_server;
 mod challenge;
 pub mod public;
+pub mod explanation;
 pub mod resource;
 
 use serde_json::{Map, Value};

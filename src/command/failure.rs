@@ -19,6 +19,8 @@ enum Cause {
     Request = 5,
     /// Whoever wrote the file.
     Document = 6,
+    /// Whoever can give the keys that are lacking.
+    Undecided = 7,
 }
 
 /// A bad end.
@@ -57,6 +59,11 @@ impl Failure {
     /// A file that is wrong.
     pub(crate) fn document(message: impl Display) -> Self {
         Self { cause: Cause::Document, message: message.to_string() }
+    }
+
+    /// Nothing can be said without something that was not given.
+    pub(crate) fn undecided(message: impl Display) -> Self {
+        Self { cause: Cause::Undecided, message: message.to_string() }
     }
 
     /// Says it on standard error.

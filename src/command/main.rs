@@ -5,7 +5,9 @@
 mod check;
 mod convert;
 mod documents;
+mod explain;
 mod failure;
+mod fetching;
 mod http;
 mod input;
 mod located;
@@ -40,6 +42,9 @@ enum Command {
     /// Who is revoked: the service that says so, and its clients
     #[command(subcommand, arg_required_else_help = true)]
     Revocations(Box<revocations::Command>),
+    /// Why a token is refused, or passes: the filter's own decision, step by step
+    #[command(after_long_help = explain::EXAMPLES)]
+    Explain(Box<explain::Arguments>),
     /// Completions for a shell, on standard output
     #[command(after_long_help = "Example:\n  source <(entra-gate completions bash)")]
     Completions {
@@ -52,10 +57,11 @@ const EXIT_CODES: &str = "Exit codes:
   0  done
   1  something here failed: a file, the database, a port
   2  the command line is wrong
-  3  the credential was refused, or there is none
+  3  the credential was refused, or there is none; explain: the token is refused
   4  the service does not answer, or says that it cannot now
   5  the service refused the request: what was asked is wrong, or there is nothing to lift
-  6  the file is wrong: `check` found mistakes, or `convert` what cannot be kept safely";
+  6  the file is wrong: `check` found mistakes, or `convert` what cannot be kept safely
+  7  explain: it cannot be told without keys";
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
@@ -72,6 +78,7 @@ fn run(command: Command) -> Result<(), Failure> {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
             runtime.map_err(|error| Failure::here("cannot start", error))?.block_on(revocations::run(*command))
         }
+        Command::Explain(arguments) => explain::run(*arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "entra-gate", &mut script);

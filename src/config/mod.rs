@@ -7,6 +7,7 @@ mod authorization_server;
 mod claims;
 mod decryption;
 mod environment;
+mod explain;
 mod forward;
 mod jwks;
 mod node;
@@ -29,12 +30,13 @@ pub use self::node::Mistake;
 use self::node::Node;
 use self::requirement::Known;
 use crate::jose::json;
+use crate::policy::explain::Explain;
 use crate::policy::provider::Providers;
 use crate::policy::sources::{Source, Sources};
 use crate::policy::{Policy, Preflights, Responses};
 
 /// Members of the contract that this release does not implement: they are refused, never ignored.
-const NOT_YET: [&str; 2] = ["explain", "registration"];
+const NOT_YET: [&str; 1] = ["registration"];
 
 /// The members of the whole document, with their sub-documents, for the reference to be held against.
 #[must_use]
@@ -58,12 +60,14 @@ pub fn members() -> Vec<(&'static str, &'static [&'static str])> {
         ("revocation", &revocation::MEMBERS),
         ("revocation.feed", &revocation::FEED_MEMBERS),
         ("revocation.entries[]", &revocation::ENTRY_MEMBERS),
+        ("explain", &explain::MEMBERS),
     ]
 }
 
-const MEMBERS: [&str; 8] = [
+const MEMBERS: [&str; 9] = [
     "authorization_server",
     "bypass_cors_preflight",
+    "explain",
     "forward",
     "providers",
     "resource_metadata",
@@ -163,6 +167,7 @@ fn compile_value(root: &Node<'_>, environment: &Environment<'_>) -> Option<Polic
     });
     let responses = responses::compile(members.get("responses").as_ref());
     let revocation = members.optional("revocation", revocation::compile);
+    let explain = members.optional("explain", |node| explain::compile(node, environment));
     let (resource, resource_metadata) = resource?.unzip();
     let forward = forward?;
     let is_owned =
@@ -171,6 +176,17 @@ fn compile_value(root: &Node<'_>, environment: &Environment<'_>) -> Option<Polic
         return members.at("forward").mistake_of(
             "a header for claims that is also a token's source",
             "another header: this one is removed from every request first",
+        );
+    }
+    let explain = explain?;
+    let is_taken = |explain: &Explain| {
+        let is_source = |source: &Source| matches!(source, Source::Header { name, .. } if *name == explain.header);
+        forward.owned_headers.contains(&explain.header) || gathered.sources.iter().any(is_source)
+    };
+    if explain.as_ref().is_some_and(is_taken) {
+        return members.at("explain").mistake_of(
+            "a header that is also a token's source or for claims",
+            "another header: this one is taken off every request",
         );
     }
     Some(Policy {
@@ -182,6 +198,7 @@ fn compile_value(root: &Node<'_>, environment: &Environment<'_>) -> Option<Polic
         forward,
         responses: Responses { resource_metadata, ..responses? },
         revocation: revocation?,
+        explain,
         sources: Sources::new(gathered.sources),
         decryption_keys: gathered.decryption_keys.into_keys(),
         documents: gathered.documents.fetched,

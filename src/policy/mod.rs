@@ -2,6 +2,7 @@
 
 pub mod authorization_server;
 pub mod claim;
+pub mod explain;
 pub mod forward;
 mod index;
 pub mod pass_through;
@@ -42,6 +43,8 @@ pub struct Policy {
     pub decryption_keys: Vec<DecryptionKey>,
     /// What is known to be revoked by configuration, and how `iat` is read.
     pub revocation: Option<RevocationPolicy>,
+    /// Who may see why a request is answered as it is; none: nobody.
+    pub explain: Option<explain::Explain>,
     /// The documents that keys come from, by [`crate::keys::document::DocumentId`]; none for inline keys.
     pub documents: Vec<Option<Document>>,
     /// Keys given inline, with the index of their document.

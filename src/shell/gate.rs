@@ -9,21 +9,23 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::LogLevel;
 
 use super::body::Body;
-use super::effects;
+use super::effects::{self, Wish};
 use super::host::{self, HostSignatures};
 use super::meters::Meters;
 use super::relay::{Outcome, Relay};
 use super::shared::Shared;
 use super::waiting::{Waiter, Waiting};
 use crate::answer::authorization_server::{Reply, refused, reply};
+use crate::answer::explanation::End;
 use crate::answer::resource::metadata;
 use crate::feed::source::Feed;
 use crate::judge::bearer;
 use crate::judge::memory::Memory;
 use crate::judge::refusal::Refusal;
 use crate::judge::request::Request;
+use crate::judge::trace::Trace;
 use crate::judge::verdict::{Grant, Judgement, Lack, Outlook, Recall, Seen, Verdict, Want};
-use crate::judge::{Given, judge};
+use crate::judge::{Given, explain, judge};
 use crate::keys::document::{Document, DocumentId};
 use crate::keys::freshness::{Cause, Millis, millis};
 use crate::keys::store::KeyStore;
@@ -64,6 +66,12 @@ struct Source {
     unknown_kid: Cell<bool>,
 }
 
+/// What is told of a request: in the log of a refusal, or all of it to whoever asked why.
+struct Told {
+    seen: Seen,
+    trace: Option<Trace>,
+}
+
 /// What becomes of a request now.
 pub(super) enum Fate {
     Answered,
@@ -102,7 +110,7 @@ impl Gate {
     }
 
     /// Judges a request of the active context and applies what comes out.
-    pub(super) fn receive(&self, context: u32, request: Request) -> Fate {
+    pub(super) fn receive(&self, context: u32, request: Request, wish: Wish) -> Fate {
         let resource = self.policy.resource.as_ref();
         if let Some(answer) = resource.and_then(|resource| metadata(resource, &request.method, &request.path)) {
             effects::send(&answer);
@@ -126,19 +134,20 @@ impl Gate {
             None => {}
         }
         let now = host::now();
-        let mut judgement = self.judge(&request, now);
+        let mut judged = self.judge(&request, wish, now);
         // Another worker may have fetched since the last tick.
-        if let Verdict::Lack(lack) = &judgement.verdict
+        if let Verdict::Lack(lack) = &judged.0.verdict
             && self.sources.get(&lack.document).is_some_and(|source| self.load(lack.document, source))
         {
-            judgement = self.judge(&request, now);
+            judged = self.judge(&request, wish, now);
         }
-        self.remember(&request, &judgement);
-        let Judgement { verdict, seen, .. } = judgement;
+        let (Judgement { verdict, seen, recall }, told) = judged;
+        self.remember(&request, &verdict, recall, wish);
+        let told = Told { seen, trace: told };
         match verdict {
-            Verdict::Allow(grant) => self.allow(&grant),
-            Verdict::Lack(lack) => self.wait(Waiter::new(context, request), lack, &seen, now),
-            Verdict::Refuse(refusal) => self.refuse(&refusal, &seen),
+            Verdict::Allow(grant) => self.allow(&grant, told),
+            Verdict::Lack(lack) => self.wait(Waiter::new(context, request, wish), lack, told, now),
+            Verdict::Refuse(refusal) => self.refuse(&refusal, told),
         }
     }
 
@@ -305,7 +314,7 @@ impl Gate {
         }
     }
 
-    fn judge(&self, request: &Request, now: Millis) -> Judgement {
+    fn judge(&self, request: &Request, wish: Wish, now: Millis) -> (Judgement, Option<Trace>) {
         let given = Given {
             policy: &self.policy,
             keys: &self.keys.borrow(),
@@ -314,17 +323,23 @@ impl Gate {
             now,
             signatures: &HostSignatures,
         };
-        judge(request, &given)
+        match wish {
+            Wish::Pass => (judge(request, &given), None),
+            Wish::Why => {
+                let (judgement, trace) = explain(request, &given);
+                (judgement, Some(trace))
+            }
+        }
     }
 
     /// Counts whether the token was remembered, and remembers one that was verified just now.
-    fn remember(&self, request: &Request, judgement: &Judgement) {
-        match judgement.recall {
-            Recall::Hit => self.meters.recalled(),
-            Recall::Miss => self.meters.not_recalled(),
-            Recall::None => return,
+    fn remember(&self, request: &Request, verdict: &Verdict, recall: Recall, wish: Wish) {
+        match (wish, recall) {
+            (Wish::Why, _) | (Wish::Pass, Recall::None) => return,
+            (Wish::Pass, Recall::Hit) => self.meters.recalled(),
+            (Wish::Pass, Recall::Miss) => self.meters.not_recalled(),
         }
-        let Judgement { verdict: Verdict::Allow(grant), recall: Recall::Miss, .. } = judgement else { return };
+        let (Verdict::Allow(grant), Recall::Miss) = (verdict, recall) else { return };
         let found = bearer::find(&request.carried, &self.policy.sources).ok().flatten();
         let token = found.and_then(|credential| bearer::b64token(credential.bytes).ok());
         if let (Some(facts), Some(token)) = (grant.facts(), token) {
@@ -332,47 +347,60 @@ impl Gate {
         }
     }
 
-    fn allow(&self, grant: &Grant) -> Fate {
+    /// Lets a request pass, unless it only asked whether it would.
+    fn allow(&self, grant: &Grant, told: Told) -> Fate {
+        if let Some(trace) = told.trace {
+            effects::tell_why(&trace, &End::Allow(grant), &self.policy);
+            return Fate::Answered;
+        }
         effects::allow(grant, &self.policy, &self.meters);
         Fate::Goes
     }
 
-    fn refuse(&self, refusal: &Refusal, seen: &Seen) -> Fate {
-        effects::refuse(refusal, seen, &self.policy, &self.meters);
+    fn refuse(&self, refusal: &Refusal, told: Told) -> Fate {
+        match told.trace {
+            Some(trace) => effects::tell_why(&trace, &End::Refuse(refusal), &self.policy),
+            None => effects::refuse(refusal, &told.seen, &self.policy, &self.meters),
+        }
         Fate::Answered
     }
 
     fn settle(&self, waiter: Waiter, now: Millis) -> Fate {
-        let judgement = self.judge(&waiter.request, now);
-        self.remember(&waiter.request, &judgement);
-        let Judgement { verdict, seen, .. } = judgement;
+        let (Judgement { verdict, seen, recall }, mut trace) = self.judge(&waiter.request, waiter.wish, now);
+        self.remember(&waiter.request, &verdict, recall, waiter.wish);
+        if let Some(trace) = &mut trace {
+            let waited = waiter.documents.iter().filter_map(|id| Some(self.source(*id)?.0.metadata.to_string()));
+            trace.waited_for = waited.collect();
+        }
+        let told = Told { seen, trace };
         let lack = match verdict {
             Verdict::Allow(grant) => {
-                waiter.goes.set(true);
-                return self.allow(&grant);
+                let fate = self.allow(&grant, told);
+                waiter.goes.set(matches!(fate, Fate::Goes));
+                return fate;
             }
             Verdict::Lack(lack) => lack,
-            Verdict::Refuse(refusal) => return self.refuse(&refusal, &seen),
+            Verdict::Refuse(refusal) => return self.refuse(&refusal, told),
         };
         // With two providers a token may lack one document's keys after another's, but none of them twice.
         if waiter.deadline > now && !waiter.documents.contains(&lack.document) {
-            return self.wait(waiter, lack, &seen, now);
+            return self.wait(waiter, lack, told, now);
         }
         let refusal = match self.source(lack.document) {
             Some((document, shared)) => lack.give_up(&shared.progress(), document, now, self.jitter),
             None => lack.otherwise,
         };
-        self.refuse(&refusal, &seen)
+        self.refuse(&refusal, told)
     }
 
-    fn wait(&self, mut waiter: Waiter, lack: Lack, seen: &Seen, now: Millis) -> Fate {
+    fn wait(&self, mut waiter: Waiter, lack: Lack, told: Told, now: Millis) -> Fate {
         let (id, want) = (lack.document, lack.want);
         let Some(Source { document, shared, unknown_kid, .. }) = self.sources.get(&id) else {
-            return self.refuse(&lack.otherwise, seen);
+            return self.refuse(&lack.otherwise, told);
         };
         let progress = shared.progress();
         match lack.outlook(&progress, document, now, self.jitter) {
-            Outlook::Refuse(refusal) => return self.refuse(&refusal, seen),
+            Outlook::Refuse(refusal) => return self.refuse(&refusal, told),
             Outlook::Wait => {}
         }
         waiter.documents.push(id);
@@ -381,7 +409,7 @@ impl Gate {
         let goes = Rc::clone(&waiter.goes);
         if self.waiting.borrow_mut().add(waiter).is_err() {
             let refusal = Refusal::KeysUnavailable { document: document.metadata.to_string(), retry_after: 1 };
-            return self.refuse(&refusal, seen);
+            return self.refuse(&refusal, told);
         }
         if want == Want::Kid {
             unknown_kid.set(true);

@@ -68,6 +68,7 @@ impl HttpContext for Session {
             let _ = hostcalls::send_http_response(503, vec![], None);
             return Action::Pause;
         };
+        let wish = effects::take_wish(&gate.policy);
         effects::strip(&gate.policy);
         // Every read is a call to the host: what nothing looks at is not read.
         let Policy { rules, preflights, resource, authorization_server, sources, .. } = &gate.policy;
@@ -88,7 +89,7 @@ impl HttpContext for Session {
             path,
             carried,
         };
-        self.state = match gate.receive(self.context, request) {
+        self.state = match gate.receive(self.context, request, wish) {
             Fate::Answered => State::Held,
             Fate::Collected if end_of_stream => {
                 gate.relay(self.context, Body::Whole(Vec::new()));
