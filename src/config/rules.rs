@@ -2,13 +2,13 @@
 
 use super::node::Node;
 use super::requirement::{self, Known};
-use crate::policy::rules::{Demand, HostMatcher, Matcher, PathMatcher, Rule, Rules};
+use crate::policy::rules::{Demand, HostMatcher, Matcher, PathMatcher, Rule};
 
 pub(super) const MEMBERS: [&str; 3] = ["allow", "match", "require"];
 pub(super) const MATCH_MEMBERS: [&str; 5] = ["hosts", "methods", "path", "prefix", "regex"];
 
-pub(super) fn compile(node: &Node<'_>, known: Known<'_>) -> Option<Rules> {
-    node.list(|node| rule(node, known)).map(Rules::new)
+pub(super) fn compile(node: &Node<'_>, known: Known<'_>) -> Option<Vec<Rule>> {
+    node.list(|node| rule(node, known))
 }
 
 fn rule(node: &Node<'_>, known: Known<'_>) -> Option<Rule> {

@@ -6,6 +6,8 @@ mod index;
 pub mod path;
 pub mod permission;
 pub mod provider;
+pub mod redirect;
+pub mod registration;
 pub mod requirement;
 pub mod resource;
 pub mod rules;
@@ -38,6 +40,8 @@ pub struct Policy {
     pub decryption_keys: Vec<DecryptionKey>,
     /// What is known to be revoked by configuration, and how `iat` is read.
     pub revocation: Option<RevocationPolicy>,
+    /// The registration bridge.
+    pub registration: Option<registration::Registration>,
     /// The documents that keys come from, by [`crate::keys::document::DocumentId`]; none for inline keys.
     pub documents: Vec<Option<Document>>,
     /// Keys given inline, with the index of their document.
