@@ -275,6 +275,12 @@ impl Job {
         &self.correlation
     }
 
+    /// Whether its time is over.
+    #[must_use]
+    pub fn is_overdue(&self, now: Millis) -> bool {
+        now > self.deadline
+    }
+
     /// The call that is to be sent.
     #[must_use]
     pub fn call(&self, room: &Room<'_>) -> Call {

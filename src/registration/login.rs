@@ -91,7 +91,9 @@ impl GraphToken {
         now.saturating_add(UNUSABLE_BEFORE) < self.expires_at
     }
 
-    fn is_fresh(&self, now: Millis) -> bool {
+    /// Whether it need not be replaced yet.
+    #[must_use]
+    pub fn is_fresh(&self, now: Millis) -> bool {
         now < self.refresh_at && self.is_usable(now)
     }
 }
@@ -116,11 +118,17 @@ pub enum Standing<'a> {
 }
 
 impl Login {
-    /// Whether to ask for a token now; if so, it is asked for.
-    pub fn ask(&mut self, settings: &Registration, wanted: bool, now: Millis) -> bool {
+    /// Whether it is time for a token.
+    #[must_use]
+    pub fn is_due(&self, wanted: bool, now: Millis) -> bool {
         let is_fresh = self.token.as_ref().is_some_and(|token| token.is_fresh(now));
         let is_asking = self.asking.is_some_and(|until| now < until);
-        if !wanted || is_fresh || is_asking || now < self.not_before {
+        wanted && !is_fresh && !is_asking && now >= self.not_before
+    }
+
+    /// Whether to ask for a token now; if so, it is asked for.
+    pub fn ask(&mut self, settings: &Registration, wanted: bool, now: Millis) -> bool {
+        if !self.is_due(wanted, now) {
             return false;
         }
         // An answer that never comes is waited for no longer than its timeout and a second.

@@ -71,6 +71,28 @@ impl Outcome {
         Self::Updated,
     ];
 
+    /// Whether an operator must do something.
+    #[must_use]
+    pub fn needs_somebody(self) -> bool {
+        match self {
+            Self::GraphRefused | Self::LoginFailed | Self::Orphaned | Self::QuotaExceeded => true,
+            Self::AccessDenied
+            | Self::ClientGone
+            | Self::Created
+            | Self::Deleted
+            | Self::GraphFailed
+            | Self::Invalid
+            | Self::PolicyRefused
+            | Self::RateLimited
+            | Self::Read
+            | Self::SecretRotated
+            | Self::Shared
+            | Self::Throttled
+            | Self::Undone
+            | Self::Updated => false,
+        }
+    }
+
     /// The word.
     #[must_use]
     pub fn code(self) -> &'static str {
@@ -149,6 +171,12 @@ impl Refusal {
             Self::Rate(_) => Outcome::RateLimited,
             Self::Throttled(_) => Outcome::Throttled,
         }
+    }
+
+    /// What the operator is told.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        self.told().2
     }
 
     /// Status, error code and sentence, and how long to wait.

@@ -1,15 +1,17 @@
 //! What the root and the sessions of one plugin share: the policy, the keys, and who waits for them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::LogLevel;
+use proxy_wasm::types::{BufferType, LogLevel};
 
+use super::desk::{Desk, Form};
 use super::effects;
 use super::host::{self, HostSignatures};
 use super::meters::Meters;
+use super::registrar;
 use super::shared::Shared;
 use super::waiting::{Waiter, Waiting};
 use crate::answer::resource::metadata;
@@ -24,6 +26,10 @@ use crate::keys::document::{Document, DocumentId};
 use crate::keys::freshness::{Cause, Millis, millis};
 use crate::keys::store::KeyStore;
 use crate::policy::Policy;
+use crate::policy::registration::Registration;
+use crate::registration::access::{Admission, admit};
+use crate::registration::reply::{self, Refusal as Unregistered};
+use crate::registration::route::Purpose;
 use crate::revocation::Revocations;
 
 /// Between ticks while requests wait.
@@ -43,6 +49,11 @@ pub(super) struct Gate {
     pub(super) revocations: RefCell<Revocations>,
     memory: RefCell<Memory>,
     waiting: RefCell<Waiting>,
+    /// Those that waited and were let go on: their streams may not know it yet.
+    released: RefCell<BTreeSet<u32>>,
+    /// Requests for the registration bridge.
+    pub(super) desk: RefCell<Desk>,
+    tick: Cell<Duration>,
     sources: BTreeMap<DocumentId, Source>,
     /// This worker's share of the spread of refreshes.
     jitter: u8,
@@ -82,6 +93,9 @@ impl Gate {
             revocations: RefCell::new(Revocations::new(entries)),
             memory: RefCell::default(),
             waiting: RefCell::default(),
+            released: RefCell::default(),
+            desk: RefCell::default(),
+            tick: Cell::default(),
             sources: sources.collect(),
             jitter: u8::try_from(host::random() % 256).unwrap_or_default(),
             policy,
@@ -129,16 +143,90 @@ impl Gate {
             ended || waiter.deadline <= now
         });
         for waiter in ready {
+            let context = waiter.context;
             // A client that hung up has no context any more.
-            if hostcalls::set_effective_context(waiter.context).is_ok() && self.settle(waiter, now) == Fate::Goes {
-                let _ = hostcalls::resume_http_request();
+            if hostcalls::set_effective_context(context).is_err() {
+                continue;
+            }
+            match self.settle(waiter, now) {
+                Fate::Answered => self.desk.borrow_mut().forget(context),
+                Fate::Goes if self.desk.borrow().has(context) => self.desk.borrow_mut().admit(context),
+                Fate::Goes => {
+                    self.released.borrow_mut().insert(context);
+                    let _ = hostcalls::resume_http_request();
+                }
+                Fate::Waits => {}
             }
         }
         self.meters.waiting(self.waiting.borrow().len());
     }
 
+    /// Receives a request for the registration bridge. It never goes on to the upstream.
+    pub(super) fn receive_registration(
+        &self,
+        context: u32,
+        settings: &Registration,
+        purpose: Purpose,
+        request: Request,
+        is_whole: bool,
+    ) -> Fate {
+        if let Purpose::Preflight(methods) = &purpose {
+            effects::send(&reply::preflight(methods));
+            return Fate::Answered;
+        }
+        let authorization = host::request_header("authorization");
+        let (ticket, is_admitted) = match admit(&purpose, authorization.as_deref(), settings) {
+            Admission::Admitted(ticket) => (ticket, true),
+            Admission::Judge => (None, false),
+            Admission::Refused(refusal) => {
+                registrar::refuse(self, &refusal);
+                return Fate::Answered;
+            }
+        };
+        let is_whole = is_whole || !purpose.reads_body();
+        let endpoint = endpoint(settings);
+        let form = Form { purpose, ticket, endpoint, body: Vec::new(), is_whole, is_admitted };
+        if !self.desk.borrow_mut().open(context, form, host::now()) {
+            registrar::refuse(self, &Unregistered::Rate(1));
+            return Fate::Answered;
+        }
+        if !is_admitted {
+            match self.receive(context, request) {
+                Fate::Answered => {
+                    self.desk.borrow_mut().forget(context);
+                    return Fate::Answered;
+                }
+                Fate::Goes => self.desk.borrow_mut().admit(context),
+                Fate::Waits => {}
+            }
+        }
+        self.set_tick(true);
+        Fate::Waits
+    }
+
+    /// Takes what has come of the body of a request for the bridge, if it is one.
+    pub(super) fn collect(&self, context: u32, size: usize, is_whole: bool) {
+        let read = || hostcalls::get_buffer(BufferType::HttpRequestBody, 0, size).ok().flatten().unwrap_or_default();
+        // Answers are not sent while the desk is borrowed.
+        let collected = self.desk.borrow_mut().collect(context, size, is_whole, read);
+        if collected.is_err() {
+            registrar::refuse(self, &Unregistered::BodyTooLarge);
+        }
+    }
+
+    /// Whether a request that waited may go on.
+    pub(super) fn was_released(&self, context: u32) -> bool {
+        self.released.borrow().contains(&context)
+    }
+
     /// Forgets a stream that is gone.
     pub(super) fn forget(&self, context: u32) {
+        if let Ok(mut desk) = self.desk.try_borrow_mut() {
+            desk.forget(context);
+        }
+        if let Ok(mut released) = self.released.try_borrow_mut() {
+            released.remove(&context);
+        }
         if let Ok(mut waiting) = self.waiting.try_borrow_mut() {
             waiting.forget(context);
             self.meters.waiting(waiting.len());
@@ -177,11 +265,14 @@ impl Gate {
     /// Sets the next tick: soon while somebody waits, or while there is more to load.
     pub(super) fn set_tick(&self, is_busy: bool) {
         let period = match self.feed() {
-            _ if is_busy || self.waiting.borrow().len() > 0 => TICK_WAITING,
+            _ if is_busy || self.waiting.borrow().len() > 0 || !self.desk.borrow().is_empty() => TICK_WAITING,
             Some(_) => TICK_FED,
             None => TICK_IDLE,
         };
-        let _ = hostcalls::set_tick_period(period);
+        // Setting it starts the period anew: whoever does so at every request never ticks.
+        if self.tick.replace(period) != period {
+            let _ = hostcalls::set_tick_period(period);
+        }
     }
 
     /// Tells what is known of revocations.
@@ -311,4 +402,13 @@ impl Gate {
         self.set_tick(false);
         Fate::Waits
     }
+}
+
+/// The address of the endpoint, as the client knows it.
+fn endpoint(settings: &Registration) -> String {
+    let origin = settings.public_url.clone().unwrap_or_else(|| {
+        let scheme = host::request_text(":scheme");
+        format!("{}://{}", if scheme == "http" { "http" } else { "https" }, host::request_text(":authority"))
+    });
+    format!("{origin}{}", settings.path)
 }

@@ -9,6 +9,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
 use crate::judge::refusal::Reason;
+use crate::registration::reply::Outcome;
 use crate::signals;
 
 /// The numbers of all metrics.
@@ -19,6 +20,7 @@ pub(super) struct Meters {
     not_recalled: Counter,
     refused: Vec<Counter>,
     revoked_hits: Counter,
+    registration: Vec<u32>,
     fetch_ok: u32,
     fetch_failed: u32,
     skipped: u32,
@@ -64,6 +66,10 @@ impl Meters {
             not_recalled: of_requests(signals::TOKEN_CACHE_MISS)?,
             refused: Reason::ALL.iter().map(|reason| of_requests(&signals::refused(*reason))).collect::<Option<_>>()?,
             revoked_hits: of_requests(signals::REVOCATION_HITS)?,
+            registration: Outcome::ALL
+                .iter()
+                .map(|outcome| of_fetches(&signals::registration(*outcome)))
+                .collect::<Option<_>>()?,
             fetch_ok: of_fetches(signals::KEYS_FETCH_OK)?,
             fetch_failed: of_fetches(signals::KEYS_FETCH_FAILED)?,
             skipped: of_fetches(signals::KEYS_SKIPPED)?,
@@ -100,6 +106,13 @@ impl Meters {
         let at = Reason::ALL.iter().position(|known| *known == reason);
         if let Some(metric) = at.and_then(|at| self.refused.get(at)) {
             metric.count();
+        }
+    }
+
+    pub(super) fn registration(&self, outcome: Outcome) {
+        let at = Outcome::ALL.iter().position(|known| *known == outcome);
+        if let Some(metric) = at.and_then(|at| self.registration.get(at)) {
+            add(*metric, 1);
         }
     }
 

@@ -5,15 +5,18 @@
 
 #![cfg_attr(not(feature = "entry"), allow(dead_code, reason = "only the entry point uses most of it"))]
 
+mod desk;
 mod effects;
 mod feeder;
 mod fetches;
 mod gate;
 pub mod host;
 mod meters;
+mod registrar;
 mod root;
 mod session;
 mod shared;
+mod vault;
 mod waiting;
 
 /// The SDK's entry point is an `extern` function, which is unsafe by the language's rules; its body is safe.

@@ -12,6 +12,7 @@ use super::fetches::Fetches;
 use super::gate::Gate;
 use super::host;
 use super::meters::Meters;
+use super::registrar::Registrar;
 use super::session::Session;
 use crate::config;
 
@@ -24,16 +25,21 @@ pub(super) struct Root {
     gate: Option<Rc<Gate>>,
     fetches: Fetches,
     feeder: Option<Feeder>,
+    registrar: Option<Registrar>,
 }
 
 impl Root {
-    /// Gives the revocation feed its turn.
-    fn feed(&mut self, gate: &Gate) {
-        let is_busy = match (&mut self.feeder, gate.feed()) {
+    /// Gives the revocation feed and the bridge their turns.
+    fn turn(&mut self, gate: &Gate) {
+        let is_feeding = match (&mut self.feeder, gate.feed()) {
             (Some(feeder), Some(feed)) => feeder.turn(feed, gate),
             (Some(_) | None, _) => false,
         };
-        gate.set_tick(is_busy);
+        let is_registering = match (&mut self.registrar, &gate.policy.registration) {
+            (Some(registrar), Some(settings)) => registrar.turn(gate, settings),
+            (Some(_) | None, _) => false,
+        };
+        gate.set_tick(is_feeding || is_registering);
     }
 }
 
@@ -46,7 +52,13 @@ impl Context for Root {
         if let (Some(feeder), Some(feed)) = (&mut self.feeder, gate.feed())
             && feeder.receive(feed, gate, token, headers, body_size)
         {
-            self.feed(gate);
+            self.turn(gate);
+            return;
+        }
+        if let (Some(registrar), Some(settings)) = (&mut self.registrar, &gate.policy.registration)
+            && registrar.receive(gate, settings, token, headers, body_size)
+        {
+            self.turn(gate);
             return;
         }
         if self.fetches.receive(gate, token, headers, body_size) {
@@ -74,6 +86,7 @@ impl RootContext for Root {
         };
         let gate = Gate::new(policy, meters);
         self.feeder = gate.feed().map(|feed| Feeder::new(feed, &gate));
+        self.registrar = gate.policy.registration.as_ref().map(Registrar::new);
         self.gate = Some(Rc::new(gate));
         hostcalls::set_tick_period(TICK_FIRST).is_ok()
     }
@@ -87,7 +100,7 @@ impl RootContext for Root {
         gate.answer_waiters();
         gate.tell_age();
         gate.meters.tell();
-        self.feed(&gate);
+        self.turn(&gate);
     }
 
     fn get_type(&self) -> Option<ContextType> {

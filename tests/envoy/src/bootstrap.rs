@@ -30,6 +30,8 @@ pub struct Options {
     pub delivery: Delivery,
     /// How many workers.
     pub workers: u32,
+    /// Merged over the plugin's configuration for Envoy, which is beside the filter's own.
+    pub plugin: Value,
     /// Environment variables that the filter sees.
     pub environment: Vec<(String, String)>,
     /// Merged over the HTTP connection manager's configuration.
@@ -49,6 +51,7 @@ impl Options {
             configuration,
             delivery: Delivery::default(),
             workers: 2,
+            plugin: json!({}),
             environment: Vec::new(),
             connection_manager: json!({}),
             later_filters: Vec::new(),
@@ -113,7 +116,7 @@ impl Options {
             }),
         };
         let names: Vec<&str> = self.environment.iter().map(|(name, _)| name.as_str()).collect();
-        json!({
+        let mut filter = json!({
             "name": "entra_gate",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
@@ -130,7 +133,9 @@ impl Options {
                     "configuration": configuration,
                 },
             },
-        })
+        });
+        merge(&mut filter["typed_config"]["config"], &self.plugin);
+        filter
     }
 }
 
