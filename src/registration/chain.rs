@@ -163,6 +163,8 @@ pub struct Job {
     tries: u32,
     deadline: Millis,
     renewed: bool,
+    /// Whether the application may have been made although nobody said so.
+    may_exist: bool,
 }
 
 enum Step {
@@ -245,6 +247,7 @@ impl Job {
             tries: 0,
             deadline: room.now.saturating_add(millis(settings.budget)),
             renewed: false,
+            may_exist: false,
             order,
         };
         match &job.order {
@@ -360,9 +363,15 @@ impl Job {
             (Step::Create, 201) => match Registered::read(&heard.body) {
                 Some(made) => self.made(made, Outcome::Created, room),
                 // It is there, whatever was said of it.
-                None => self.go(Step::Find),
+                None => {
+                    self.may_exist = true;
+                    self.go(Step::Find)
+                }
             },
-            (Step::Create, 204) => self.go(Step::Find),
+            (Step::Create, 204) => {
+                self.may_exist = true;
+                self.go(Step::Find)
+            }
             (Step::Find, 200) => match Registered::read(&heard.body).filter(|found| found.is_ours(room.settings)) {
                 Some(found) => self.made(found, Outcome::Shared, room),
                 None => {
@@ -396,8 +405,7 @@ impl Job {
                 | Order::RotateSecret(_)
                 | Order::Update(..) => self.end(Some(reply::deleted()), Outcome::Deleted, String::new()),
             },
-            // Gone is gone.
-            (Step::Retire(found, password, mut old), 204 | 404) => {
+            (Step::Retire(found, password, mut old), 204) => {
                 if !old.is_empty() {
                     old.remove(0);
                 }
@@ -536,6 +544,7 @@ impl Job {
             // Two at once made the same.
             409 if matches!(self.step, Step::Create) => self.again(Refusal::GraphFailed, &detail, None, room),
             503 if !matches!(self.step, Step::Password(_)) => {
+                self.may_exist |= matches!(self.step, Step::Create);
                 self.again(Refusal::GraphFailed, &detail, heard.retry_after, room)
             }
             500..=599 | 408 => self.lost(&detail, room),
@@ -567,6 +576,7 @@ impl Job {
 
     /// Nobody knows whether the call did anything.
     fn lost(&mut self, detail: &str, room: &Room<'_>) -> Action {
+        self.may_exist |= matches!(self.step, Step::Create);
         match self.step {
             Step::Password(_) => self.fail(Refusal::GraphFailed, detail, room),
             Step::Change(_)
@@ -601,8 +611,7 @@ impl Job {
         match (&self.order, &self.step) {
             (Order::Register(metadata), Step::Create | Step::Find) => {
                 let is_own = metadata.platform.is_confidential();
-                // Whether it was made is known only if Graph said no.
-                if is_own && matches!(refusal, Refusal::GraphFailed) {
+                if is_own && self.may_exist {
                     let detail = format!("an application named {} may exist that nobody uses", self.unique_name);
                     notes.push(self.note(Outcome::Orphaned, None, detail));
                 }
