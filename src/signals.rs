@@ -89,7 +89,8 @@ pub fn refusal_line(refusal: &Refusal, seen: &Seen) -> String {
 #[must_use]
 pub fn registration_line(note: &Note) -> String {
     let client = note.client.as_ref().map_or("-", Guid::as_str);
-    let detail: String = note.detail.chars().map(|character| if character == '"' { '\'' } else { printable(character) }).collect();
+    let detail: String =
+        note.detail.chars().map(|character| if character == '"' { '\'' } else { printable(character) }).collect();
     format!(
         "registration={} client={client} correlation={} detail=\"{detail}\"",
         note.outcome.code(),

@@ -186,7 +186,12 @@ impl Bench {
         let began = self.now;
         macro_rules! room {
             () => {
-                Room { settings: self.policy.registration.as_ref().unwrap(), realm: "", now: self.now, random: self.random }
+                Room {
+                    settings: self.policy.registration.as_ref().unwrap(),
+                    realm: "",
+                    now: self.now,
+                    random: self.random,
+                }
             };
         }
         let mut job = Job::begin(order, "https://api.example/register".into(), random, &room!());
@@ -221,15 +226,20 @@ impl Bench {
         let room = Room { settings: self.policy.registration.as_ref().unwrap(), realm: "", now: self.now, random: 0 };
         let call = job.call(&room);
         let line = format!("{} {}", call.method, call.path);
-        let mishap = self.mishaps.iter_mut().find(|(part, _, times)| *times > 0 && line.contains(*part)).map(|mishap| {
-            mishap.2 -= 1;
-            mishap.1
-        });
+        let mishap =
+            self.mishaps.iter_mut().find(|(part, _, times)| *times > 0 && line.contains(*part)).map(|mishap| {
+                mishap.2 -= 1;
+                mishap.1
+            });
         self.calls.push(line);
         match mishap {
             Some(Mishap::NotSent) => return Err(Unheard::NotSent),
             Some(Mishap::Instead(status, retry_after)) => {
-                return Ok(Heard { status, retry_after, body: br#"{"error":{"code":"X","message":"secret words of Graph"}}"#.to_vec() });
+                return Ok(Heard {
+                    status,
+                    retry_after,
+                    body: br#"{"error":{"code":"X","message":"secret words of Graph"}}"#.to_vec(),
+                });
             }
             Some(Mishap::After(_) | Mishap::AnswerLost) | None => {}
         }
@@ -368,8 +378,12 @@ fn instances_of_one_public_client_share_it_and_others_do_not() {
         assert_ne!(other["client_id"], first["client_id"], "{name} {value}");
     }
     // And what they registered has not changed the first one.
-    let read = bench.ask("GET", &format!("/register/{}", first["client_id"].as_str().unwrap()),
-        first["registration_access_token"].as_str(), &json!({}));
+    let read = bench.ask(
+        "GET",
+        &format!("/register/{}", first["client_id"].as_str().unwrap()),
+        first["registration_access_token"].as_str(),
+        &json!({}),
+    );
     assert_eq!(document(&read)["client_name"], "dcr: Claude Code");
 }
 
@@ -454,7 +468,10 @@ fn what_cannot_be_had_is_named_by_its_error() {
         (with(public(), "policy_uri", json!(1)), "invalid_client_metadata"),
         (with(public(), "contacts", json!("a@b")), "invalid_client_metadata"),
         (with(public(), "contacts", json!([long])), "invalid_client_metadata"),
-        (with(public(), "contacts", json!(["x".repeat(250), "x".repeat(250), "x".repeat(250), "x".repeat(250)])), "invalid_client_metadata"),
+        (
+            with(public(), "contacts", json!(["x".repeat(250), "x".repeat(250), "x".repeat(250), "x".repeat(250)])),
+            "invalid_client_metadata",
+        ),
         (with(public(), "software_id", json!(long)), "invalid_client_metadata"),
         (with(public(), "software_version", json!({})), "invalid_client_metadata"),
         (with(public(), "scope", json!(["a"])), "invalid_client_metadata"),
@@ -476,9 +493,15 @@ fn what_cannot_be_had_is_named_by_its_error() {
         assert!(sentence.is_ascii() && sentence.ends_with('.'), "{sentence}");
         assert!(!sentence.contains("evil") && !answer.body.contains("javascript"), "{sentence}");
     }
-    for body in ["", "{", "[]", "null", "1", r#"{"a":1,"a":2}"#, "{\"a\":\"\u{0}\"}", "client_name=x", "{\"a\":\"\\ud800\"}"] {
+    for body in
+        ["", "{", "[]", "null", "1", r#"{"a":1,"a":2}"#, "{\"a\":\"\u{0}\"}", "client_name=x", "{\"a\":\"\\ud800\"}"]
+    {
         let answer = bench.ask_bytes("POST", "/register", Some(INITIAL), body.as_bytes());
-        assert_eq!((answer.status, document(&answer)["error"].as_str()), (400, Some("invalid_client_metadata")), "{body}");
+        assert_eq!(
+            (answer.status, document(&answer)["error"].as_str()),
+            (400, Some("invalid_client_metadata")),
+            "{body}"
+        );
     }
 }
 
@@ -499,7 +522,10 @@ fn clients_get_the_scopes_that_they_may_have() {
         (with(public(), "scope", json!(null)), Some("api://orders/Orders.Read")),
         (with(public(), "scope", json!("api://orders/Orders.Read.All")), None),
         (with(public(), "scope", json!("Orders.Read")), None),
-        (with(public(), "scope", json!("openid  profile email offline_access openid")), Some("openid profile email offline_access")),
+        (
+            with(public(), "scope", json!("openid  profile email offline_access openid")),
+            Some("openid profile email offline_access"),
+        ),
         (with(confidential(), "scope", json!("api://orders/Orders.Read.All x")), Some("api://orders/Orders.Read.All")),
         (with(confidential(), "scope", json!(null)), Some("api://orders/Orders.Read")),
     ] {
@@ -521,7 +547,9 @@ fn who_may_register_is_who_has_an_initial_access_token() {
         assert_eq!(bench.ask("POST", "/register", Some(token), &public()).status, 201);
     }
     let spoilt = format!("{INITIAL}x");
-    for token in ["", "x", &INITIAL[1..], &spoilt, &INITIAL.to_uppercase(), "initial-access-token-of-32-characters-1, x"] {
+    for token in
+        ["", "x", &INITIAL[1..], &spoilt, &INITIAL.to_uppercase(), "initial-access-token-of-32-characters-1, x"]
+    {
         let answer = bench.ask("POST", "/register", Some(token), &public());
         assert_eq!(answer.status, 401, "{token}");
         assert!(header(&answer, "www-authenticate").unwrap().starts_with("Bearer realm="), "{answer:?}");
@@ -596,7 +624,8 @@ fn only_the_exact_path_is_the_bridges() {
 fn what_is_not_opened_is_not_there() {
     let mut bench = Bench::new(&json!({"allow": null}));
     let client = bench.registered(&confidential());
-    let (path, token) = (format!("/register/{}", client["client_id"].as_str().unwrap()), client["registration_access_token"].as_str());
+    let (path, token) =
+        (format!("/register/{}", client["client_id"].as_str().unwrap()), client["registration_access_token"].as_str());
     assert_eq!(bench.ask("GET", &path, token, &json!({})).status, 200);
     for method in ["PUT", "DELETE", "POST"] {
         let answer = bench.ask(method, &path, token, &confidential());
@@ -695,7 +724,9 @@ fn a_rotation_leaves_the_secret_before_and_no_older_one() {
         assert_eq!(answer.status, 200, "{}", answer.body);
         let told = document(&answer);
         assert!(secrets.insert(told["client_secret"].as_str().unwrap().to_owned()));
-        assert!(told["client_secret_expires_at"].as_u64().unwrap() > client["client_secret_expires_at"].as_u64().unwrap());
+        assert!(
+            told["client_secret_expires_at"].as_u64().unwrap() > client["client_secret_expires_at"].as_u64().unwrap()
+        );
         assert_eq!(bench.applications()[0]["passwordCredentials"].as_array().unwrap().len(), 2, "{round}");
     }
     assert_eq!(bench.outcomes().last(), Some(&"secret_rotated"));
@@ -725,7 +756,10 @@ fn a_registration_access_token_is_for_its_client_its_gateway_and_its_key() {
     let purpose = Purpose::of("GET", &path, both.registration.as_ref().unwrap()).unwrap();
     let bearer = format!("Bearer {token}");
     let admitted = |policy: &Policy| {
-        matches!(admit(&purpose, Some(bearer.as_bytes()), policy.registration.as_ref().unwrap()), Admission::Admitted(_))
+        matches!(
+            admit(&purpose, Some(bearer.as_bytes()), policy.registration.as_ref().unwrap()),
+            Admission::Admitted(_)
+        )
     };
     assert!(admitted(&both));
     assert!(!admitted(&policy(&json!({"management_key_env": "NEW_KEY"}))));
@@ -741,7 +775,8 @@ fn a_registration_access_token_is_for_its_client_its_gateway_and_its_key() {
 fn a_shared_client_is_nobodys_to_change() {
     let mut bench = Bench::new(&json!({}));
     let client = bench.registered(&public());
-    let (path, token) = (format!("/register/{}", client["client_id"].as_str().unwrap()), client["registration_access_token"].as_str());
+    let (path, token) =
+        (format!("/register/{}", client["client_id"].as_str().unwrap()), client["registration_access_token"].as_str());
     assert_eq!(bench.ask("GET", &path, token, &json!({})).status, 200);
     for (method, path) in [("PUT", path.clone()), ("DELETE", path.clone()), ("POST", format!("{path}/new-secret"))] {
         let answer = bench.ask(method, &path, token, &public());
@@ -842,7 +877,8 @@ fn whatever_befalls_a_call_the_client_hears_and_nothing_is_left_unsaid() {
                         bench.mishaps.push(("addPassword", Mishap::AnswerLost, 1));
                     }
                     let answer = bench.register(&body);
-                    let what = format!("{place} {mishap:?} {times}: {} {:?} {:?}", answer.body, bench.calls, bench.notes);
+                    let what =
+                        format!("{place} {mishap:?} {times}: {} {:?} {:?}", answer.body, bench.calls, bench.notes);
                     tried += 1;
                     assert!([201, 400, 503].contains(&answer.status), "{what}");
                     assert!(!answer.body.contains("secret words"), "{what}");
@@ -894,7 +930,8 @@ fn whatever_befalls_a_managed_client_is_told() {
                 bench.notes.clear();
                 let body = with(confidential(), "client_id", client["client_id"].clone());
                 let answer = bench.ask(method, &format!("{path}{below}"), Some(&token), &body);
-                let what = format!("{method} {place} {mishap:?} {times}: {} {:?} {:?}", answer.body, bench.calls, bench.notes);
+                let what =
+                    format!("{method} {place} {mishap:?} {times}: {} {:?} {:?}", answer.body, bench.calls, bench.notes);
                 assert!([200, 204, 400, 401, 503].contains(&answer.status), "{what}");
                 assert!(!answer.body.contains("secret words"), "{what}");
                 if method != "DELETE" {
@@ -915,7 +952,8 @@ fn whatever_befalls_a_managed_client_is_told() {
 fn an_answer_that_nobody_hears_says_what_was_for_them_alone() {
     let mut bench = Bench::new(&json!({}));
     let order = |bench: &Bench, body: &Value| {
-        chain::order(&Purpose::Register, None, body.to_string().as_bytes(), bench.settings()).unwrap_or_else(|_| panic!())
+        chain::order(&Purpose::Register, None, body.to_string().as_bytes(), bench.settings())
+            .unwrap_or_else(|_| panic!())
     };
     let public_order = order(&bench, &public());
     assert_eq!(bench.run(public_order).if_unheard, Unclaimed::Nothing);
@@ -941,7 +979,9 @@ fn a_graph_token_that_was_revoked_is_replaced_once() {
 fn the_token_for_graph_is_asked_for_once_and_replaced_before_it_ends() {
     let policy = policy(&json!({}));
     let settings = policy.registration.as_ref().unwrap();
-    let read = |lifetime: Value, now| GraphToken::read(200, json!({"access_token": "t", "expires_in": lifetime}).to_string().as_bytes(), now);
+    let read = |lifetime: Value, now| {
+        GraphToken::read(200, json!({"access_token": "t", "expires_in": lifetime}).to_string().as_bytes(), now)
+    };
     let mut login = Login::default();
     assert!(!login.ask(settings, false, 0), "nobody wants one");
     assert!(login.ask(settings, true, 1_000));
@@ -967,9 +1007,15 @@ fn the_token_for_graph_is_asked_for_once_and_replaced_before_it_ends() {
     assert!(matches!(login.standing(end), Standing::Token("t")));
     login.reject("t");
     assert!(matches!(login.standing(end), Standing::Wait));
-    for body in ["", "{}", r#"{"access_token":""}"#, r#"{"access_token":"a b","expires_in":1}"#, r#"{"access_token":"t"}"#,
-        r#"{"access_token":"a\r\nb","expires_in":1}"#, r#"{"access_token":1,"expires_in":1}"#]
-    {
+    for body in [
+        "",
+        "{}",
+        r#"{"access_token":""}"#,
+        r#"{"access_token":"a b","expires_in":1}"#,
+        r#"{"access_token":"t"}"#,
+        r#"{"access_token":"a\r\nb","expires_in":1}"#,
+        r#"{"access_token":1,"expires_in":1}"#,
+    ] {
         assert_eq!(GraphToken::read(200, body.as_bytes(), 0).err(), Some(LoginFault::Answer), "{body}");
     }
     let refused = GraphToken::read(401, br#"{"error":"invalid_client","error_codes":[7000215]}"#, 0).err();
@@ -1027,16 +1073,31 @@ fn every_mistake_in_the_configuration_is_told_with_its_path() {
         (json!({"client_secret_env": "my-secret~value"}), "registration.client_secret_env: found no name"),
         (json!({"upstreams": {"login": {"cluster": "a"}}}), "registration.upstreams.graph: found nothing"),
         (json!({"upstreams": {"graph": {"cluster": "a"}}}), "registration.upstreams.login: found nothing"),
-        (json!({"upstreams": {"login": {"cluster": ""}, "graph": {"cluster": "a"}}}), "registration.upstreams.login.cluster"),
-        (json!({"upstreams": {"login": {"cluster": "a", "timeout": "0s"}, "graph": {"cluster": "a"}}}), "registration.upstreams.login.timeout"),
+        (
+            json!({"upstreams": {"login": {"cluster": ""}, "graph": {"cluster": "a"}}}),
+            "registration.upstreams.login.cluster",
+        ),
+        (
+            json!({"upstreams": {"login": {"cluster": "a", "timeout": "0s"}, "graph": {"cluster": "a"}}}),
+            "registration.upstreams.login.timeout",
+        ),
         (json!({"access": null}), "registration.access: found nothing"),
         (json!({"access": {}}), "registration.access: found nobody who may register"),
         (json!({"access": {"open": false}}), "registration.access.open: found false"),
-        (json!({"access": {"open": true, "initial_access_tokens_env": "INITIAL"}}), "registration.access.open: found `open` beside"),
-        (json!({"access": {"initial_access_tokens_env": "SHORT"}}), "registration.access.initial_access_tokens_env: found SHORT"),
+        (
+            json!({"access": {"open": true, "initial_access_tokens_env": "INITIAL"}}),
+            "registration.access.open: found `open` beside",
+        ),
+        (
+            json!({"access": {"initial_access_tokens_env": "SHORT"}}),
+            "registration.access.initial_access_tokens_env: found SHORT",
+        ),
         (json!({"access": {"initial_access_tokens_env": "NOT_SET"}}), "registration.access.initial_access_tokens_env"),
         (json!({"access": {"app_roles": {"provider": "x", "roles": ["a"]}}}), "registration.access.app_roles.provider"),
-        (json!({"access": {"app_roles": {"provider": "x", "roles": []}}}), "registration.access.app_roles.roles: found an empty list"),
+        (
+            json!({"access": {"app_roles": {"provider": "x", "roles": []}}}),
+            "registration.access.app_roles.roles: found an empty list",
+        ),
         (json!({"redirect_uris": []}), "registration.redirect_uris: found an empty list"),
         (json!({"redirect_uris": ["https://*"]}), "registration.redirect_uris[0]"),
         (json!({"redirect_uris": ["http://localhost", "https://*.com"]}), "registration.redirect_uris[1]"),
@@ -1067,9 +1128,13 @@ fn every_mistake_in_the_configuration_is_told_with_its_path() {
         (json!({"rate_limit": {"requests": 0}}), "registration.rate_limit.requests"),
         (json!({"rate_limit": {"interval": "1ms"}}), "registration.rate_limit.interval"),
         (json!({"budget": "1h"}), "registration.budget"),
-        (json!({"client_secret": "x"}), "registration.client_secret: found an unknown member, expected `client_secret_env`"),
+        (
+            json!({"client_secret": "x"}),
+            "registration.client_secret: found an unknown member, expected `client_secret_env`",
+        ),
     ] {
-        let mistakes = compiled(&json!({"registration": registration(&changes)})).err().unwrap_or_else(|| panic!("{changes}"));
+        let mistakes =
+            compiled(&json!({"registration": registration(&changes)})).err().unwrap_or_else(|| panic!("{changes}"));
         assert!(mistakes.iter().any(|mistake| mistake.starts_with(path)), "{path}\n{mistakes:#?}");
         let all = mistakes.join("\n");
         assert!(!all.contains("worthless") && !all.contains("my-secret") && !all.contains("short,"), "{all}");
@@ -1084,9 +1149,21 @@ fn national_clouds_have_their_own_hosts() {
     for (changes, login, graph) in [
         (json!({}), "https://login.microsoftonline.com", "https://graph.microsoft.com"),
         (json!({"cloud": "us_government"}), "https://login.microsoftonline.us", "https://graph.microsoft.us"),
-        (json!({"cloud": "china"}), "https://login.partner.microsoftonline.cn", "https://microsoftgraph.chinacloudapi.cn"),
-        (json!({"cloud": "us_government", "graph_url": "https://dod-graph.microsoft.us/"}), "https://login.microsoftonline.us", "https://dod-graph.microsoft.us"),
-        (json!({"login_url": "https://login.example:8443"}), "https://login.example:8443", "https://graph.microsoft.com"),
+        (
+            json!({"cloud": "china"}),
+            "https://login.partner.microsoftonline.cn",
+            "https://microsoftgraph.chinacloudapi.cn",
+        ),
+        (
+            json!({"cloud": "us_government", "graph_url": "https://dod-graph.microsoft.us/"}),
+            "https://login.microsoftonline.us",
+            "https://dod-graph.microsoft.us",
+        ),
+        (
+            json!({"login_url": "https://login.example:8443"}),
+            "https://login.example:8443",
+            "https://graph.microsoft.com",
+        ),
     ] {
         let policy = policy(&changes);
         let settings = policy.registration.as_ref().unwrap();

@@ -52,7 +52,8 @@ pub(super) fn compile(
 ) -> Option<(Registration, Option<Rule>)> {
     let members = node.object(&MEMBERS, &[])?;
     let path = path(&members);
-    let public_url = members.optional("public_url", |node| origin(node, "an https address such as https://api.example.com"));
+    let public_url =
+        members.optional("public_url", |node| origin(node, "an https address such as https://api.example.com"));
     let cloud = members
         .get("cloud")
         .map_or(Some(Cloud::Public), |node| node.choice(&Cloud::ALL.map(|cloud| (cloud.name(), cloud))));
@@ -79,29 +80,28 @@ pub(super) fn compile(
         Some(node) => scopes(&node),
         None => Some(Vec::new()),
     };
-    let clients = members.get("clients").map_or(Some(vec![Confidentiality::Public, Confidentiality::Confidential]), |node| {
-        let words = [("public", Confidentiality::Public), ("confidential", Confidentiality::Confidential)];
-        node.list(|client| client.choice(&words))
-    });
+    let clients =
+        members.get("clients").map_or(Some(vec![Confidentiality::Public, Confidentiality::Confidential]), |node| {
+            let words = [("public", Confidentiality::Public), ("confidential", Confidentiality::Confidential)];
+            node.list(|client| client.choice(&words))
+        });
     let hours = |hours: u64| Duration::from_secs(hours * 3_600);
     let days = |days: u64| hours(days * 24);
-    let secret_lifetime = members
-        .get("secret_lifetime")
-        .map_or(Some(days(180)), |node| node.duration(hours(1)..=days(730)));
+    let secret_lifetime =
+        members.get("secret_lifetime").map_or(Some(days(180)), |node| node.duration(hours(1)..=days(730)));
     let display_name_prefix = members.get("display_name_prefix").map_or(Some("dcr: ".to_owned()), |node| prefix(&node));
     let management_keys = members.optional("management_key_env", |node| secrets(node, environment));
     let allow = allow(&members, members.get("management_key_env").is_some());
     let rate = rate(&members);
-    let budget = members.get("budget").map_or(Some(Duration::from_secs(20)), |node| {
-        node.duration(Duration::from_secs(1)..=Duration::from_secs(120))
-    });
+    let budget = members
+        .get("budget")
+        .map_or(Some(Duration::from_secs(20)), |node| node.duration(Duration::from_secs(1)..=Duration::from_secs(120)));
 
     let (login_upstream, graph_upstream) = upstreams?;
     let (tenant, path, clients, graph_url) = (tenant?, path?, clients?, graph_url?);
     let (access, app_roles) = access?;
-    let endpoint = |address: &str, (cluster, timeout)| {
-        Some(Endpoint { address: Address::parse(address)?, cluster, timeout })
-    };
+    let endpoint =
+        |address: &str, (cluster, timeout)| Some(Endpoint { address: Address::parse(address)?, cluster, timeout });
     let rule = app_roles.map(|requirement| Rule {
         matcher: Matcher { path: Some(PathMatcher::Exact(path.clone())), ..Matcher::default() },
         demand: Demand::Token(requirement),
@@ -121,7 +121,8 @@ pub(super) fn compile(
         secret_lifetime: secret_lifetime?,
         display_name_prefix: display_name_prefix?,
         allow: allow?,
-        management_keys: management_keys?.map_or_else(Vec::new, |keys| keys.into_iter().map(String::into_bytes).collect()),
+        management_keys: management_keys?
+            .map_or_else(Vec::new, |keys| keys.into_iter().map(String::into_bytes).collect()),
         rate: rate?,
         budget: budget?,
         path,
@@ -169,11 +170,7 @@ fn upstream(members: &Members<'_>, name: &str) -> Option<(String, Duration)> {
     Some((cluster?, timeout?))
 }
 
-fn access(
-    node: &Node<'_>,
-    providers: &[&str],
-    environment: &Environment<'_>,
-) -> Option<(Access, Option<Requirement>)> {
+fn access(node: &Node<'_>, providers: &[&str], environment: &Environment<'_>) -> Option<(Access, Option<Requirement>)> {
     let members = node.object(&ACCESS_MEMBERS, &[])?;
     let tokens = members.optional("initial_access_tokens_env", |node| secrets(node, environment));
     let app_roles = members.optional("app_roles", |node| app_roles(node, providers));
@@ -184,7 +181,9 @@ fn access(
     let named = |name| members.get(name).is_some();
     match (named("open"), named("initial_access_tokens_env") || named("app_roles")) {
         (true, true) => {
-            return members.at("open").mistake_of("`open` beside other access", "either of them: open lets in everybody");
+            return members
+                .at("open")
+                .mistake_of("`open` beside other access", "either of them: open lets in everybody");
         }
         (false, false) => {
             return node.mistake_of(
@@ -302,8 +301,8 @@ fn rate(members: &Members<'_>) -> Option<Rate> {
     };
     let members = node.object(&RATE_LIMIT_MEMBERS, &[])?;
     let requests = members.get("requests").map_or(Some(requests.into()), |node| node.integer(1..=100_000));
-    let interval = members.get("interval").map_or(Some(interval), |node| {
-        node.duration(Duration::from_secs(1)..=Duration::from_secs(86_400))
-    });
+    let interval = members
+        .get("interval")
+        .map_or(Some(interval), |node| node.duration(Duration::from_secs(1)..=Duration::from_secs(86_400)));
     Some(Rate { requests: u32::try_from(requests?).ok()?, interval: interval? })
 }

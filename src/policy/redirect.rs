@@ -312,9 +312,20 @@ mod tests {
 
     #[test]
     fn an_entry_that_would_let_in_everybody_is_none() {
-        for entry in ["https://*", "https://*.com", "https://*.", "*", "https://", "http://", "http://*.localhost",
-            "https://a.*.com", "javascript://", "http://evil.example", "https://a.example/*", ""]
-        {
+        for entry in [
+            "https://*",
+            "https://*.com",
+            "https://*.",
+            "*",
+            "https://",
+            "http://",
+            "http://*.localhost",
+            "https://a.*.com",
+            "javascript://",
+            "http://evil.example",
+            "https://a.example/*",
+            "",
+        ] {
             assert_eq!(RedirectPattern::parse(entry), None, "{entry}");
         }
     }

@@ -52,9 +52,11 @@ fn may_manage(client: &Guid, bearer: Option<&[u8]>, settings: &Registration, nee
     };
     match Ticket::read(token, settings).filter(|ticket| ticket.client_id == *client) {
         None => Admission::Refused(Refusal::BadToken),
-        Some(Ticket { access: Access::Read, .. }) if needed == Access::Write => Admission::Refused(Refusal::NotAllowed(
-            "This client is shared by several instances of the software: none of them may change it.",
-        )),
+        Some(Ticket { access: Access::Read, .. }) if needed == Access::Write => {
+            Admission::Refused(Refusal::NotAllowed(
+                "This client is shared by several instances of the software: none of them may change it.",
+            ))
+        }
         Some(ticket) => Admission::Admitted(Some(ticket)),
     }
 }

@@ -399,11 +399,9 @@ impl Job {
             },
             (Step::Remove, 204) => match &self.order {
                 Order::Undo(_) => self.go(Step::Purge),
-                Order::Delete(_)
-                | Order::Read(_)
-                | Order::Register(_)
-                | Order::RotateSecret(_)
-                | Order::Update(..) => self.end(Some(reply::deleted()), Outcome::Deleted, String::new()),
+                Order::Delete(_) | Order::Read(_) | Order::Register(_) | Order::RotateSecret(_) | Order::Update(..) => {
+                    self.end(Some(reply::deleted()), Outcome::Deleted, String::new())
+                }
             },
             (Step::Retire(found, password, mut old), 204) => {
                 if !old.is_empty() {

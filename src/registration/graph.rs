@@ -74,9 +74,8 @@ fn resource_access(metadata: &Metadata, settings: &Registration) -> Vec<Value> {
             None => resources.push((&scope.resource, vec![access])),
         }
     }
-    let resource = |(resource, access): (&Guid, Vec<Value>)| {
-        json!({"resourceAppId": resource.as_str(), "resourceAccess": access})
-    };
+    let resource =
+        |(resource, access): (&Guid, Vec<Value>)| json!({"resourceAppId": resource.as_str(), "resourceAccess": access});
     resources.into_iter().map(resource).collect()
 }
 
@@ -225,16 +224,27 @@ impl Registered {
             add("client_name", name.clone());
         }
         add("redirect_uris", self.redirect_uris(asked).into());
-        for name in ["token_endpoint_auth_method", "application_type", "grant_types", "scope", "contacts",
-            "software_id", "software_version"]
-        {
+        for name in [
+            "token_endpoint_auth_method",
+            "application_type",
+            "grant_types",
+            "scope",
+            "contacts",
+            "software_id",
+            "software_version",
+        ] {
             if let Some(value) = self.notes.get(name) {
                 add(name, value.clone());
             }
         }
-        let grants: Vec<&str> =
-            self.notes.get("grant_types").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
-                .collect();
+        let grants: Vec<&str> = self
+            .notes
+            .get("grant_types")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         add("response_types", Metadata::response_types(&grants).into());
         for (name, member) in
             [("client_uri", "marketingUrl"), ("tos_uri", "termsOfServiceUrl"), ("policy_uri", "privacyStatementUrl")]

@@ -188,10 +188,7 @@ fn list<'a>(asked: &'a Object, name: &str, most: usize) -> Result<Option<Vec<&'a
 }
 
 /// Of the three, none can be chosen without the others.
-fn kind(
-    asked: &Object,
-    settings: &Registration,
-) -> Result<(AuthMethod, Platform, &'static str), MetadataFault> {
+fn kind(asked: &Object, settings: &Registration) -> Result<(AuthMethod, Platform, &'static str), MetadataFault> {
     let application_type = match text(asked, "application_type")? {
         None | Some("web") => "web",
         Some("native") => "native",
@@ -216,7 +213,9 @@ fn kind(
     };
     let platform = match (method, application_type) {
         (AuthMethod::Basic | AuthMethod::Post, "spa") => {
-            return Err(MetadataFault::new("A script in a browser keeps no secret: use token_endpoint_auth_method none."));
+            return Err(MetadataFault::new(
+                "A script in a browser keeps no secret: use token_endpoint_auth_method none.",
+            ));
         }
         (AuthMethod::Basic | AuthMethod::Post, _) => Platform::Web,
         (AuthMethod::None, "spa") => Platform::Spa,
@@ -285,9 +284,7 @@ fn grant_types(asked: &Object, platform: Platform, redirects: bool) -> Result<Ve
         }
         Platform::Web if code => Ok(vec!["authorization_code", "refresh_token", "client_credentials"]),
         Platform::Web if own => Ok(vec!["client_credentials"]),
-        Platform::Web => {
-            Err(MetadataFault::new("grant_types must hold authorization_code or client_credentials."))
-        }
+        Platform::Web => Err(MetadataFault::new("grant_types must hold authorization_code or client_credentials.")),
     }
 }
 
@@ -335,8 +332,8 @@ fn scopes(asked: &Object, platform: Platform, settings: &Registration) -> Result
     }
     let mut granted: Vec<String> = Vec::new();
     for name in wanted.split_ascii_whitespace() {
-        let known = SIGN_IN_SCOPES.contains(&name)
-            || settings.scopes.iter().filter(may_have).any(|scope| scope.name == name);
+        let known =
+            SIGN_IN_SCOPES.contains(&name) || settings.scopes.iter().filter(may_have).any(|scope| scope.name == name);
         if known && !granted.iter().any(|already| already == name) {
             granted.push(name.to_owned());
         }
@@ -368,9 +365,9 @@ fn contacts(asked: &Object) -> Result<Vec<String>, MetadataFault> {
 
 fn plain(asked: &Object, name: &str) -> Result<Option<String>, MetadataFault> {
     match text(asked, name)? {
-        Some(text) if !is_plain(text) => Err(MetadataFault::new(format!(
-            "{name} must be printable, of at most {MAX_TEXT_CHARS} characters."
-        ))),
+        Some(text) if !is_plain(text) => {
+            Err(MetadataFault::new(format!("{name} must be printable, of at most {MAX_TEXT_CHARS} characters.")))
+        }
         text => Ok(text.map(str::to_owned)),
     }
 }

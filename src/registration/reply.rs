@@ -201,7 +201,12 @@ impl Refusal {
             }
             Self::Method(_) => (405, "invalid_request", "This method is not supported here.", None),
             Self::NotAllowed(sentence) => (403, "insufficient_scope", *sentence, None),
-            Self::NoToken => (401, "", "A bearer token is needed: an initial access token, or the registration access token of the client.", None),
+            Self::NoToken => (
+                401,
+                "",
+                "A bearer token is needed: an initial access token, or the registration access token of the client.",
+                None,
+            ),
             Self::NotFound => (404, "invalid_request", "There is nothing here.", None),
             Self::Policy => (
                 400,
@@ -210,7 +215,9 @@ impl Refusal {
                 None,
             ),
             Self::Quota => (503, UNAVAILABLE, "No more clients can be registered at present.", later(3_600)),
-            Self::Rate(seconds) => (429, "too_many_requests", "Too many registrations. Try again later.", later(*seconds)),
+            Self::Rate(seconds) => {
+                (429, "too_many_requests", "Too many registrations. Try again later.", later(*seconds))
+            }
             Self::Throttled(seconds) => (503, UNAVAILABLE, "The directory is busy. Try again later.", later(*seconds)),
         };
         (status, error, plain(sentence), wait)

@@ -56,14 +56,14 @@ impl Registrar {
     /// Does what there is to do; whether there is more to come.
     pub(super) fn turn(&mut self, gate: &Gate, settings: &Registration) -> bool {
         let now = host::now();
-        for (context, form) in gate.desk.borrow_mut().take_late(now) {
+        let late = gate.desk.borrow_mut().take_late(now);
+        for (context, _) in late {
             // Nothing else keeps a body back for so long.
             host::log(LogLevel::Warn, || {
                 "registration: a body did not arrive in time; is allow_on_headers_stop_iteration set to true in the \
                  plugin's config?"
                     .to_owned()
             });
-            drop(form);
             turn_away(gate, context, &Refusal::BodyMissing);
         }
         let ready = gate.desk.borrow_mut().take_ready();
@@ -161,7 +161,8 @@ impl Registrar {
             ("user-agent", concat!("entra-gate/", env!("CARGO_PKG_VERSION"))),
         ];
         let upstream = &settings.login;
-        match hostcalls::dispatch_http_call(&upstream.cluster, headers, Some(form.as_bytes()), vec![], upstream.timeout) {
+        match hostcalls::dispatch_http_call(&upstream.cluster, headers, Some(form.as_bytes()), vec![], upstream.timeout)
+        {
             Ok(token) => self.login_call = Some(token),
             Err(_) => {
                 host::log(LogLevel::Error, || {

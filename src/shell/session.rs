@@ -49,8 +49,7 @@ impl HttpContext for Session {
         // Every read is a call to the host: what nothing looks at is not read.
         let Policy { rules, preflights, resource, registration, sources, .. } = &gate.policy;
         let text = |name, needed| if needed { request_text(name) } else { String::new() };
-        let reads_path =
-            !rules.is_empty() || resource.is_some() || registration.is_some() || sources.read_queries();
+        let reads_path = !rules.is_empty() || resource.is_some() || registration.is_some() || sources.read_queries();
         let mut path = if reads_path { request_header(":path").unwrap_or_default() } else { Vec::new() };
         let carried = effects::take(&gate.policy, &mut path);
         let path = host::text(path);

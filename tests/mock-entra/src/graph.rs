@@ -144,9 +144,8 @@ pub(crate) fn refusal(status: u16, code: &str, message: &str) -> GraphAnswer {
 }
 
 fn not_found(name: &str) -> GraphAnswer {
-    let message = format!(
-        "Resource '{name}' does not exist or one of its queried reference-property objects are not present."
-    );
+    let message =
+        format!("Resource '{name}' does not exist or one of its queried reference-property objects are not present.");
     refusal(404, "Request_ResourceNotFound", &message)
 }
 
@@ -182,7 +181,12 @@ impl Graph {
         }
         Some(Client {
             app_id: app_id.to_owned(),
-            secrets: application.passwords.iter().filter(|password| password.end > now).map(|password| password.secret.clone()).collect(),
+            secrets: application
+                .passwords
+                .iter()
+                .filter(|password| password.end > now)
+                .map(|password| password.secret.clone())
+                .collect(),
             redirects: Some(Redirects {
                 public: application.redirect_uris("publicClient"),
                 spa: application.redirect_uris("spa"),
@@ -356,12 +360,13 @@ impl Graph {
 
     fn principal(&mut self, body: &Value, caller: &str) -> GraphAnswer {
         let app_id = body["appId"].as_str().unwrap_or_default();
-        let application =
-            self.applications.iter_mut().find(|application| application.app_id() == app_id && application.owner == caller);
+        let application = self
+            .applications
+            .iter_mut()
+            .find(|application| application.app_id() == app_id && application.owner == caller);
         let missing = || {
-            let message = format!(
-                "The appId '{app_id}' of the service principal does not reference a valid application object."
-            );
+            let message =
+                format!("The appId '{app_id}' of the service principal does not reference a valid application object.");
             refusal(400, "NoBackingApplicationObject", &message)
         };
         let Some(application) = application else { return missing() };
@@ -370,7 +375,9 @@ impl Graph {
             return missing();
         }
         if self.principals.iter().any(|known| known == app_id) {
-            let message = format!("The service principal cannot be created, updated, or restored because the service principal name {app_id} is already in use.");
+            let message = format!(
+                "The service principal cannot be created, updated, or restored because the service principal name {app_id} is already in use."
+            );
             return refusal(409, "Request_MultipleObjectsWithSameKeyValue", &message);
         }
         self.principals.push(app_id.to_owned());
@@ -411,8 +418,12 @@ fn fault(body: &Value) -> Option<GraphAnswer> {
     if let Some(unknown) = members.keys().find(|name| !WRITABLE.contains(&name.as_str())) {
         return invalid(unknown);
     }
-    let longer = |name: &str, most: usize| members.get(name).and_then(Value::as_str).is_some_and(|text| text.chars().count() > most);
-    if members.get("displayName").is_some_and(|name| name.as_str().is_none_or(str::is_empty)) || longer("displayName", 256) {
+    let longer = |name: &str, most: usize| {
+        members.get(name).and_then(Value::as_str).is_some_and(|text| text.chars().count() > most)
+    };
+    if members.get("displayName").is_some_and(|name| name.as_str().is_none_or(str::is_empty))
+        || longer("displayName", 256)
+    {
         return invalid("displayName");
     }
     if longer("notes", 1024) {
@@ -428,14 +439,19 @@ fn fault(body: &Value) -> Option<GraphAnswer> {
                     uri.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/', '?']))
                 });
             let own_scheme = !uri.starts_with("https://") && !uri.starts_with("http://");
-            let bad = plain || !uri.contains(':') || uri.contains(['#', '*']) || uri.len() > 256 || (own_scheme && platform != "publicClient");
+            let bad = plain
+                || !uri.contains(':')
+                || uri.contains(['#', '*'])
+                || uri.len() > 256
+                || (own_scheme && platform != "publicClient");
             if bad || seen.contains(&uri) {
                 return invalid("redirectUris");
             }
             seen.push(uri);
         }
     }
-    let audiences = ["AzureADMyOrg", "AzureADMultipleOrgs", "AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount"];
+    let audiences =
+        ["AzureADMyOrg", "AzureADMultipleOrgs", "AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount"];
     if members.get("signInAudience").is_some_and(|value| !audiences.iter().any(|known| value == known)) {
         return invalid("signInAudience");
     }

@@ -119,7 +119,11 @@ impl Client {
 fn without_loopback_port(uri: &str) -> String {
     for host in ["http://localhost:", "http://127.0.0.1:"] {
         if let Some(rest) = uri.strip_prefix(host) {
-            return format!("{}{}", host.trim_end_matches(':'), rest.trim_start_matches(|digit: char| digit.is_ascii_digit()));
+            return format!(
+                "{}{}",
+                host.trim_end_matches(':'),
+                rest.trim_start_matches(|digit: char| digit.is_ascii_digit())
+            );
         }
     }
     uri.to_owned()

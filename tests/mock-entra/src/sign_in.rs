@@ -181,7 +181,8 @@ impl Directory {
             return Err(Refusal::new(400, "invalid_scope", 1_002_012, description));
         }
         if !client.principal {
-            let description = format!("The client application {} is missing service principal in the tenant.", client.app_id);
+            let description =
+                format!("The client application {} is missing service principal in the tenant.", client.app_id);
             return Err(Refusal::new(401, "invalid_client", 7_000_229, description));
         }
         let api = wanted(question, client, form)?.api.ok_or_else(|| invalid_resource(scope))?;
