@@ -12,6 +12,7 @@ use std::path::Path;
 
 use entra_gate::judge::refusal::Reason;
 use entra_gate::judge::trace::Check;
+use entra_gate::registration::reply::Outcome;
 use entra_gate::signals;
 
 fn document(name: &str) -> String {
@@ -44,6 +45,7 @@ fn operations_lists_every_reason_and_metric() {
     let reasons: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.code()).collect();
     assert_eq!(rows(&text, "Reasons", "| reason | status | who acts |"), reasons);
     let metrics = [
+        "entra_gate.registration.<outcome>",
         signals::ALLOWED,
         signals::ANONYMOUS,
         signals::KEYS_AGE_SECONDS,
@@ -63,6 +65,8 @@ fn operations_lists_every_reason_and_metric() {
         "entra_gate.refused.<reason>",
     ];
     assert_eq!(rows(&text, "Metrics", "| metric | kind | meaning |"), metrics.into_iter().collect());
+    let outcomes: BTreeSet<&str> = Outcome::ALL.iter().map(|outcome| outcome.code()).collect();
+    assert_eq!(rows(&text, "Registration", "| outcome | status | who acts |"), outcomes);
 }
 
 #[test]
@@ -89,6 +93,7 @@ fn documents_name_only_files_that_exist() {
         "docs/migration.md",
         "docs/operations.md",
         "docs/performance.md",
+        "docs/registration.md",
     ] {
         let text = document(name);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

@@ -137,7 +137,7 @@ fn body(refusal: &Refusal, class: Class, sentence: Option<String>, responses: &R
 }
 
 /// What RFC 6750 section 3 lets an `error_description` hold: printable ASCII without quotation marks and backslashes.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .map(|character| match character {
             '"' => '\'',

@@ -10,7 +10,7 @@ pub(super) const MEMBERS: [&str; 2] = ["header", "secret_env"];
 const HEADER: &str = "x-entra-gate-explain";
 
 pub(super) fn compile(node: &Node<'_>, environment: &Environment<'_>) -> Option<Explain> {
-    let members = node.object(&MEMBERS, &[])?;
+    let members = node.object(&MEMBERS)?;
     let header = members.optional("header", |node| {
         let name = node.text()?.to_ascii_lowercase();
         let token = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));

@@ -64,17 +64,13 @@ impl<'a> Node<'a> {
         None
     }
 
-    /// An object with only these members; `not_yet` are those that the contract knows and this release does not.
-    pub(super) fn object(&self, known: &[&str], not_yet: &[&str]) -> Option<Members<'a>> {
+    /// An object with only these members.
+    pub(super) fn object(&self, known: &[&str]) -> Option<Members<'a>> {
         let Value::Object(members) = self.value else {
             return self.mistake("an object");
         };
         for name in members.keys().filter(|name| !known.contains(&name.as_str())) {
             let child = Node { path: self.child(name), ..self.clone() };
-            if not_yet.contains(&name.as_str()) {
-                child.mistake_of::<()>("a member that this release does not support yet", "no such member");
-                continue;
-            }
             let nearest = known
                 .iter()
                 .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))

@@ -9,6 +9,8 @@ pub mod pass_through;
 pub mod path;
 pub mod permission;
 pub mod provider;
+pub mod redirect;
+pub mod registration;
 pub mod requirement;
 pub mod resource;
 pub mod rules;
@@ -45,6 +47,8 @@ pub struct Policy {
     pub revocation: Option<RevocationPolicy>,
     /// Who may see why a request is answered as it is; none: nobody.
     pub explain: Option<explain::Explain>,
+    /// The registration bridge.
+    pub registration: Option<registration::Registration>,
     /// The documents that keys come from, by [`crate::keys::document::DocumentId`]; none for inline keys.
     pub documents: Vec<Option<Document>>,
     /// Keys given inline, with the index of their document.

@@ -9,9 +9,11 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::LogLevel;
 
 use super::body::Body;
+use super::desk::{Desk, Form};
 use super::effects::{self, Wish};
 use super::host::{self, HostSignatures};
 use super::meters::Meters;
+use super::registrar;
 use super::relay::{Outcome, Relay};
 use super::shared::Shared;
 use super::waiting::{Waiter, Waiting};
@@ -31,6 +33,10 @@ use crate::keys::freshness::{Cause, Millis, millis};
 use crate::keys::store::KeyStore;
 use crate::policy::Policy;
 use crate::policy::pass_through::{PassThrough, TokenFault};
+use crate::policy::registration::Registration;
+use crate::registration::access::{Admission, admit};
+use crate::registration::reply::{self as registration_reply, Refusal as Unregistered};
+use crate::registration::route::Purpose;
 use crate::revocation::Revocations;
 
 /// Between ticks while requests wait.
@@ -51,9 +57,14 @@ pub(super) struct Gate {
     memory: RefCell<Memory>,
     waiting: RefCell<Waiting>,
     relay: Relay,
+    /// Requests for the registration bridge.
+    pub(super) desk: RefCell<Desk>,
+    tick: Cell<Duration>,
     sources: BTreeMap<DocumentId, Source>,
     /// This worker's share of the spread of refreshes.
     jitter: u8,
+    /// The root context.
+    root: u32,
 }
 
 /// A document that is fetched.
@@ -78,12 +89,14 @@ pub(super) enum Fate {
     /// It is for the token endpoint: its body is collected, and given to [`Gate::relay`].
     Collected,
     Goes,
+    /// It is for the registration bridge: its body is collected, and given to [`Gate::collect`].
+    Registers,
     /// Until this is set.
     Waits(Rc<Cell<bool>>),
 }
 
 impl Gate {
-    pub(super) fn new(policy: Policy, meters: Meters) -> Self {
+    pub(super) fn new(policy: Policy, meters: Meters, root: u32) -> Self {
         let entries = policy.revocation.as_ref().map(|revocation| revocation.entries.clone()).unwrap_or_default();
         let source = |document: &Document| Source {
             document: document.clone(),
@@ -99,8 +112,11 @@ impl Gate {
             memory: RefCell::default(),
             waiting: RefCell::default(),
             relay: Relay::default(),
+            desk: RefCell::default(),
+            tick: Cell::default(),
             sources: sources.collect(),
             jitter: u8::try_from(host::random() % 256).unwrap_or_default(),
+            root,
             policy,
             meters,
         };
@@ -133,6 +149,11 @@ impl Gate {
             }
             None => {}
         }
+        self.receive_ordinary(context, request, wish)
+    }
+
+    /// Judges a request that is for nothing of the gate's own, or that has to be let through to it.
+    fn receive_ordinary(&self, context: u32, request: Request, wish: Wish) -> Fate {
         let now = host::now();
         let mut judged = self.judge(&request, wish, now);
         // Another worker may have fetched since the last tick.
@@ -160,15 +181,10 @@ impl Gate {
         }
     }
 
-    /// Sends token requests on. Only while the root context is the effective one; what it answers comes after that.
-    pub(super) fn send_relayed(&self) -> Vec<Outcome> {
-        self.pass_through().map_or_else(Vec::new, |pass_through| self.relay.turn(pass_through))
-    }
-
-    /// Answers token requests that ended.
-    pub(super) fn answer_relayed(&self, outcomes: Vec<Outcome>) {
+    /// Sends token requests on, and answers those that ended.
+    pub(super) fn turn_relay(&self) {
         let Some(pass_through) = self.pass_through() else { return };
-        for outcome in outcomes {
+        for outcome in self.relay.turn(pass_through) {
             self.relayed(pass_through, outcome);
         }
     }
@@ -178,7 +194,9 @@ impl Gate {
         let Some(outcome) = self.relay.receive(token, headers, body_size) else {
             return false;
         };
-        self.answer_relayed(outcome.into_iter().collect());
+        if let (Some(outcome), Some(pass_through)) = (outcome, self.pass_through()) {
+            self.relayed(pass_through, outcome);
+        }
         true
     }
 
@@ -199,10 +217,16 @@ impl Gate {
                 refused(fault)
             }
         };
-        // A client that hung up has no context any more.
-        if hostcalls::set_effective_context(context).is_ok() {
-            effects::send(&answer);
-        }
+        self.as_stream(context, || effects::send(&answer));
+    }
+
+    /// Acts for a request, from wherever; none if its client hung up, for then it has no context any more. Afterwards the
+    /// root's is the effective one again: a call that is sent in a request's place would end with its stream.
+    pub(super) fn as_stream<T>(&self, context: u32, act: impl FnOnce() -> T) -> Option<T> {
+        hostcalls::set_effective_context(context).ok()?;
+        let acted = act();
+        let _ = hostcalls::set_effective_context(self.root);
+        Some(acted)
     }
 
     /// Answers those whose fetch has ended or whose time is over. Each is judged again from the start.
@@ -218,19 +242,83 @@ impl Gate {
             ended || waiter.deadline <= now
         });
         for waiter in ready {
-            // A client that hung up has no context any more.
-            if hostcalls::set_effective_context(waiter.context).is_ok()
-                && matches!(self.settle(waiter, now), Fate::Goes)
-            {
-                let _ = hostcalls::resume_http_request();
-            }
+            let context = waiter.context;
+            self.as_stream(context, || match self.settle(waiter, now) {
+                Fate::Answered => self.desk.borrow_mut().forget(context),
+                Fate::Goes if self.desk.borrow().has(context) => self.desk.borrow_mut().admit(context),
+                Fate::Goes => {
+                    let _ = hostcalls::resume_http_request();
+                }
+                Fate::Collected | Fate::Registers | Fate::Waits(_) => {}
+            });
         }
         self.meters.waiting(self.waiting.borrow().len());
+    }
+
+    /// Receives a request for the registration bridge. It never goes on to the upstream.
+    pub(super) fn receive_registration(
+        &self,
+        context: u32,
+        settings: &Registration,
+        purpose: Purpose,
+        request: Request,
+        wish: Wish,
+        is_whole: bool,
+    ) -> Fate {
+        if let Purpose::Preflight(methods) = &purpose {
+            effects::send(&registration_reply::preflight(methods));
+            return Fate::Answered;
+        }
+        let authorization = host::request_header("authorization");
+        let (ticket, is_admitted) = match admit(&purpose, authorization.as_deref(), settings) {
+            Admission::Admitted(ticket) => (ticket, true),
+            Admission::Judge => (None, false),
+            Admission::Refused(refusal) => {
+                registrar::refuse(self, &refusal);
+                return Fate::Answered;
+            }
+        };
+        let is_whole = is_whole || !purpose.reads_body();
+        let endpoint = endpoint(settings);
+        let form = Form { purpose, ticket, endpoint, body: Vec::new(), is_whole, is_admitted };
+        if !self.desk.borrow_mut().open(context, form, host::now()) {
+            registrar::refuse(self, &Unregistered::Rate(1));
+            return Fate::Answered;
+        }
+        if !is_admitted {
+            match self.receive_ordinary(context, request, wish) {
+                Fate::Answered => {
+                    self.desk.borrow_mut().forget(context);
+                    return Fate::Answered;
+                }
+                Fate::Goes => self.desk.borrow_mut().admit(context),
+                Fate::Collected | Fate::Registers | Fate::Waits(_) => {}
+            }
+        }
+        self.set_tick(true);
+        if is_whole { Fate::Answered } else { Fate::Registers }
+    }
+
+    /// Takes the body of a request for the bridge.
+    pub(super) fn collect(&self, context: u32, body: Body) {
+        // Answers are not sent while the desk is borrowed.
+        let collected = self.desk.borrow_mut().collect(context, body);
+        if collected.is_err() {
+            registrar::refuse(self, &Unregistered::BodyTooLarge);
+        }
+    }
+
+    /// Whether a request that waited may go on.
+    pub(super) fn was_released(&self, context: u32) -> bool {
+        self.released.borrow().contains(&context)
     }
 
     /// Forgets a stream that is gone.
     pub(super) fn forget(&self, context: u32) {
         self.relay.forget(context);
+        if let Ok(mut desk) = self.desk.try_borrow_mut() {
+            desk.forget(context);
+        }
         if let Ok(mut waiting) = self.waiting.try_borrow_mut() {
             waiting.forget(context);
             self.meters.waiting(waiting.len());
@@ -269,11 +357,20 @@ impl Gate {
     /// Sets the next tick: soon while somebody waits, or while there is more to load.
     pub(super) fn set_tick(&self, is_busy: bool) {
         let period = match self.feed() {
-            _ if is_busy || self.waiting.borrow().len() > 0 || self.relay.is_due() => TICK_WAITING,
+            _ if is_busy
+                || self.waiting.borrow().len() > 0
+                || self.relay.is_due()
+                || !self.desk.borrow().is_empty() =>
+            {
+                TICK_WAITING
+            }
             Some(_) => TICK_FED,
             None => TICK_IDLE,
         };
-        let _ = hostcalls::set_tick_period(period);
+        // Setting it starts the period anew: whoever does so at every request never ticks.
+        if self.tick.replace(period) != period {
+            let _ = hostcalls::set_tick_period(period);
+        }
     }
 
     /// Tells what is known of revocations.
@@ -432,4 +529,13 @@ fn level(fault: TokenFault) -> LogLevel {
         | TokenFault::NotSent
         | TokenFault::Unusable { .. } => LogLevel::Warn,
     }
+}
+
+/// The address of the endpoint, as the client knows it.
+fn endpoint(settings: &Registration) -> String {
+    let origin = settings.public_url.clone().unwrap_or_else(|| {
+        let scheme = host::request_text(":scheme");
+        format!("{}://{}", if scheme == "http" { "http" } else { "https" }, host::request_text(":authority"))
+    });
+    format!("{origin}{}", settings.path)
 }
