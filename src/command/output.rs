@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Write as _};
 
 use clap::ValueEnum;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::{NOTHING, UTF8_HORIZONTAL_ONLY};
 use comfy_table::{Cell, ContentArrangement, Table};
 use serde::Serialize;
 
@@ -37,15 +37,33 @@ pub(crate) fn table<const COLUMNS: usize, C: Into<Cell>>(
     header: [&str; COLUMNS],
     rows: impl IntoIterator<Item = [C; COLUMNS]>,
 ) -> Result<(), Failure> {
+    let mut table = sized(UTF8_HORIZONTAL_ONLY);
+    table.set_header(header).add_rows(rows);
+    line(&table.to_string())
+}
+
+/// The same without lines, for many short rows.
+pub(crate) fn list<const COLUMNS: usize, C: Into<Cell>>(
+    header: Option<[&str; COLUMNS]>,
+    rows: impl IntoIterator<Item = [C; COLUMNS]>,
+) -> Result<(), Failure> {
+    let mut table = sized(NOTHING);
+    if let Some(header) = header {
+        table.set_header(header);
+    }
+    table.add_rows(rows);
+    line(&table.trim_fmt())
+}
+
+fn sized(preset: &str) -> Table {
     /// Where there is no terminal: lines stay whole, for `grep`.
     const UNBROKEN: u16 = 1_000;
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table.load_preset(preset).set_content_arrangement(ContentArrangement::Dynamic);
     if !table.is_tty() {
         table.set_width(UNBROKEN);
     }
-    table.add_rows(rows);
-    line(&table.to_string())
+    table
 }
 
 /// Bytes as they are. A reader that has seen enough is no failure.

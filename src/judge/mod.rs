@@ -41,7 +41,7 @@ use crate::keys::freshness::Millis;
 use crate::keys::store::KeyStore;
 use crate::policy::provider::{Place, Provider};
 use crate::policy::requirement::Requirement;
-use crate::policy::rules::{Rule, Selection, WithoutToken};
+use crate::policy::rules::{Numbered, Selection, WithoutToken};
 use crate::policy::sources::Source;
 use crate::policy::{Policy, Preflights};
 use crate::revocation::Revocations;
@@ -107,7 +107,7 @@ fn decide(
         tell(recorder, Check::Preflight, "OPTIONS with origin and access-control-request-method", "");
         return Ok(None);
     }
-    let mut tell_rule = |path: &str, rule: Option<(usize, &Rule)>| recorder.rule(path, rule);
+    let mut tell_rule = |path: &str, rule: Option<Numbered<'_>>| recorder.rule(path, rule);
     let selection =
         given.policy.rules.select_telling(&request.method, &request.authority, &request.path, &mut tell_rule);
     let (requirements, without_token) = match selection {

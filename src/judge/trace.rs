@@ -12,7 +12,7 @@ use super::{Given, excerpt};
 use crate::jose::algorithm::Algorithm;
 use crate::jose::compact::Unverified;
 use crate::jose::json::Object;
-use crate::policy::rules::Rule;
+use crate::policy::rules::Numbered;
 
 macro_rules! checks {
     ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
@@ -235,7 +235,7 @@ impl Recorder<'_> {
         });
     }
 
-    pub(super) fn rule(self, path: &str, rule: Option<(usize, &Rule)>) {
+    pub(super) fn rule(self, path: &str, rule: Option<Numbered<'_>>) {
         self.write(&|trace| {
             let matches = rule.map_or_else(|| "no rule".to_owned(), |(_, rule)| rule.matcher.to_string());
             let reading = Reading { path: path.to_owned(), rule: rule.map(|(at, _)| at), matches };
@@ -336,7 +336,7 @@ fn cut(value: &Value) -> Value {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
         Value::String(text) => excerpt(text).into(),
-        Value::Array(elements) => elements.iter().take(MOST_VALUES).map(|element| scalar(element)).collect(),
+        Value::Array(elements) => elements.iter().take(MOST_VALUES).map(scalar).collect(),
         Value::Object(_) => excerpt(&value.to_string()).into(),
     }
 }

@@ -29,6 +29,9 @@ pub struct Rule {
     pub demand: Demand,
 }
 
+/// A rule with its number, from 0.
+pub type Numbered<'a> = (usize, &'a Rule);
+
 /// What a rule asks of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant, reason = "one for each rule, made once and never moved again")]
@@ -278,7 +281,7 @@ impl Rules {
         method: &str,
         authority: &str,
         target: &str,
-        tell: &mut dyn FnMut(&str, Option<(usize, &Rule)>),
+        tell: &mut dyn FnMut(&str, Option<Numbered<'_>>),
     ) -> Selection<'_> {
         static ANY_PROVIDER: Demand = Demand::Token(Requirement::ANY);
         if self.rules.is_empty() {

@@ -23,9 +23,9 @@ use crate::service::clock;
 use crate::wording;
 
 pub(crate) const EXAMPLES: &str = "\
-Without --jwks and --fetch everything is shown that can be checked before the signature. Of a revocation feed nothing is
-asked: the token counts as one that it does not name. Secrets that the configuration names are read from the
-environment; that of `explain` itself is not needed.
+Without --jwks and --fetch everything is shown that can be checked before the signature. A revocation feed is not asked: \
+the token counts as one that it does not name. Secrets that the configuration names are read from the environment; that \
+of `explain` itself is not needed.
 
 Exit codes: 0 the token passes, 3 it is refused, 4 the keys could not be fetched, 6 it cannot be told without keys.
 

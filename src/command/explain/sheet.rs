@@ -39,7 +39,8 @@ pub(super) fn show(policy: &Policy, trace: &Trace, end: &End<'_>, assumed: Optio
         let from = key.document.as_deref().or(key.metadata.as_deref()).unwrap_or("the configuration");
         facts.push(("key", format!("{} of {}, {from}, {} keys{age}", key.kid, key.provider, key.keys)));
     }
-    output::table(["", ""], facts.into_iter().map(|(name, text)| [name.to_owned(), plain(&text)]))?;
+    output::list(None, facts.into_iter().map(|(name, text)| [name.to_owned(), plain(&text)]))?;
+    output::line("")?;
     let rows = trace.checks.iter().map(|step| {
         let color = match step.outcome {
             Outcome::Failed => Color::Red,
@@ -55,7 +56,8 @@ pub(super) fn show(policy: &Policy, trace: &Trace, end: &End<'_>, assumed: Optio
             Cell::new(step.outcome.name()).fg(color),
         ]
     });
-    output::table(["check", "provider", "expected", "found", "outcome"], rows)?;
+    output::list(Some(["check", "provider", "expected", "found", "outcome"]), rows)?;
+    output::line("")?;
     for line in ending(policy, end) {
         output::line(&plain(&line))?;
     }
