@@ -329,6 +329,11 @@ fn every_kind_of_metadata_and_key_has_its_equal() {
             json!({"b2c": {"kind": "b2c", "domain": "contoso", "tenants": [TENANT], "policies": ["B2C_1_x"]}}),
         ),
         (
+            format!("{}<issuers><issuer>https://sts.windows.net/{TENANT}/</issuer></issuers>", config(&format!("https://login.microsoftonline.us/{TENANT}/v2.0/{well_known}"))),
+            "",
+            json!({"workforce": {"cloud": "us_government", "tenants": [TENANT]}}),
+        ),
+        (
             config(&format!("https://idp.example.com/{well_known}")),
             "require-expiration-time=\"false\"",
             json!({"idp": {"kind": "oidc", "metadata_url": format!("https://idp.example.com/{well_known}"), "require_expiration_time": false}}),
@@ -992,6 +997,7 @@ fn what_jwt_authn_alone_can_do_is_told_with_its_place() {
         (rule("{match: {prefix: /}, requirement_name: r}"), vec!["f:8:44: requirement_name: found \"r\""]),
         (rule("{match: {prefix: /}, requires: {provider_and_audiences: {provider_name: p}}}"), vec!["f:8:61: provider_and_audiences without audiences"]),
         (rule("{match: {prefix: /}, requires: {requires_any: {requirements: [{allow_missing: {}}, {provider_and_audiences: {provider_name: p, audiences: [b]}}]}}}"), vec!["f:8:5: allow_missing beside some providers or audiences"]),
+        (rule("{match: {prefix: /a}, requires: {provider_and_audiences: {provider_name: p, audiences: [b]}}}\n  - {match: {prefix: /}, requires: {allow_missing: {}}}"), vec!["f:9:5: allow_missing beside some providers or audiences"]),
         (rule("{match: {}}"), vec!["f:8:13: match: expected one of prefix"]),
         (rule("{match: {prefix: /, path: /}}"), vec!["f:8:13: match: expected one of prefix"]),
         (rule("{match: {prefix: /, case_sensitive: false}}"), vec!["f:8:41: case_sensitive false"]),

@@ -213,7 +213,9 @@ fn section(
     if demand.allows_missing {
         let all = demand.providers.is_empty()
             || names.iter().all(|name| demand.providers.iter().any(|(known, _)| known == name));
-        if !all || narrowed {
+        let widened =
+            providers.iter().zip(accepted).any(|(provider, accepted)| own(provider, reader).len() < accepted.len());
+        if !all || narrowed || widened {
             return reader.fault(rule.at, "allow_missing beside some providers or audiences: `allow: optional` accepts the tokens of every provider");
         }
         section.set("allow", "optional");
