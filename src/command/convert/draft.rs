@@ -112,10 +112,9 @@ fn members(text: &mut String, [first, rest]: [&str; 2], members: &Mapping) {
 
 /// A provider's name, in quotation marks where it is not plainly a text.
 fn name(name: &str) -> String {
-    let plain =
-        name.len() > 3 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit());
-    let is_text =
-        name.starts_with(|first: char| first.is_ascii_lowercase()) && !["false", "null", "true"].contains(&name);
+    let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit());
+    let is_text = name.starts_with(|first: char| first.is_ascii_lowercase())
+        && !["false", "n", "no", "null", "off", "on", "true", "y", "yes"].contains(&name);
     if plain && is_text { name.to_owned() } else { json(&Value::from(name)) }
 }
 
