@@ -292,7 +292,7 @@ fn matcher(node: &Node, reader: &mut Reader<'_>) -> Option<Section> {
         match text {
             Some(text) => section.set(name, text),
             None => {
-                drop(reader.fault::<()>(value.at, format!("match.{member}: found {}, expected a path", value.json())))
+                reader.fault::<()>(value.at, format!("match.{member}: found {}, expected a path", value.json()));
             }
         }
     }
