@@ -1,5 +1,9 @@
 //! The configuration that comes out: values in the order of the reference, comments beside what they are about.
 
+use std::io::{self, Write};
+
+use serde::Serialize as _;
+use serde_json::ser::Formatter;
 use serde_yaml_ng::{Mapping, Value};
 
 /// A configuration with comments.
@@ -72,17 +76,15 @@ impl Draft {
         text.push_str("providers:\n");
         for provider in &self.providers {
             provider.comments.iter().for_each(|line| comment(&mut text, "  ", line));
-            let named = object([(provider.name.as_str(), Value::Mapping(provider.members.clone()))]);
-            text.push_str(&indented(&yaml(&named), "  ", "  "));
+            text.push_str(&format!("  {}:\n", name(&provider.name)));
+            members(&mut text, ["    ", "    "], &provider.members);
         }
-        if !self.about_rules.is_empty() || !self.rules.is_empty() {
-            self.about_rules.iter().for_each(|line| comment(&mut text, "", line));
-        }
+        self.about_rules.iter().for_each(|line| comment(&mut text, "", line));
         if !self.rules.is_empty() {
             text.push_str("rules:\n");
             for rule in &self.rules {
                 rule.comments.iter().for_each(|line| comment(&mut text, "  ", line));
-                text.push_str(&indented(&yaml(&Value::Mapping(rule.members.clone())), "  - ", "    "));
+                members(&mut text, ["  - ", "    "], &rule.members);
             }
         }
         if self.bypass_cors_preflight {
@@ -91,21 +93,57 @@ impl Draft {
         for (name, section) in [("forward", &self.forward), ("responses", &self.responses)] {
             section.comments.iter().for_each(|line| comment(&mut text, "", line));
             if !section.members.is_empty() {
-                text.push_str(&yaml(&object([(name, Value::Mapping(section.members.clone()))])));
+                text.push_str(&format!("{name}:\n"));
+                members(&mut text, ["  ", "  "], &section.members);
             }
         }
         text
     }
 }
 
-fn yaml(value: &Value) -> String {
-    // Values of strings, numbers, lists and objects alone: there is always YAML for them.
-    serde_yaml_ng::to_string(value).unwrap_or_default()
+/// A line for each member. Their names are the reference's own; their values are JSON, which every reader of YAML takes
+/// for the same: Envoy's takes a bare `yes` for a flag.
+fn members(text: &mut String, [first, rest]: [&str; 2], members: &Mapping) {
+    for (at, (name, value)) in members.iter().enumerate() {
+        let indentation = if at == 0 { first } else { rest };
+        text.push_str(&format!("{indentation}{}: {}\n", name.as_str().unwrap_or_default(), json(value)));
+    }
 }
 
-fn indented(text: &str, first: &str, rest: &str) -> String {
-    let lines = text.lines().enumerate();
-    lines.map(|(number, line)| format!("{}{line}\n", if number == 0 { first } else { rest })).collect()
+/// A provider's name, in quotation marks where it is not plainly a text.
+fn name(name: &str) -> String {
+    let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit());
+    let is_text = name.starts_with(|first: char| first.is_ascii_lowercase())
+        && !["false", "n", "no", "null", "off", "on", "true", "y", "yes"].contains(&name);
+    if plain && is_text { name.to_owned() } else { json(&Value::from(name)) }
+}
+
+/// JSON on one line, with spaces between its parts.
+fn json(value: &Value) -> String {
+    let mut bytes = Vec::new();
+    // Of strings, numbers, lists and objects alone: there is always JSON for them.
+    let written = value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, Spaced));
+    written.ok().and_then(|()| String::from_utf8(bytes).ok()).unwrap_or_default()
+}
+
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        writer.write_all(if first { b" " } else { b", " })
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b" }")
+    }
 }
 
 /// Whatever the text holds stays a comment.

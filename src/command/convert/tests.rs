@@ -329,6 +329,11 @@ fn every_kind_of_metadata_and_key_has_its_equal() {
             json!({"b2c": {"kind": "b2c", "domain": "contoso", "tenants": [TENANT], "policies": ["B2C_1_x"]}}),
         ),
         (
+            format!("{}<issuers><issuer>https://sts.windows.net/{TENANT}/</issuer></issuers>", config(&format!("https://login.microsoftonline.us/{TENANT}/v2.0/{well_known}"))),
+            "",
+            json!({"workforce": {"cloud": "us_government", "tenants": [TENANT]}}),
+        ),
+        (
             config(&format!("https://idp.example.com/{well_known}")),
             "require-expiration-time=\"false\"",
             json!({"idp": {"kind": "oidc", "metadata_url": format!("https://idp.example.com/{well_known}"), "require_expiration_time": false}}),
@@ -966,7 +971,7 @@ fn what_jwt_authn_alone_can_do_is_told_with_its_place() {
         (provider("claim_to_headers: [{header_name: x}]"), vec!["f:7:24: claim_to_headers: expected claim_name or claim_path"]),
         (provider("claim_to_headers: [{claim_name: x}]"), vec!["f:7:24: claim_to_headers without header_name"]),
         (provider("claim_to_headers: [{header_name: x, claim_path: [a.b]}]"), vec!["f:7:54: claim_path: a name with a dot"]),
-        (provider("local_jwks: {inline_string: '{}'}"), vec!["f:7:5: both remote_jwks and local_jwks"]),
+        (provider("local_jwks: {inline_string: '{}'}"), vec!["f:7:17: both remote_jwks and local_jwks"]),
         ("providers: {p: {audiences: [a], remote_jwks: {http_uri: {uri: 'https://a.example/k', cluster: c}}}}".to_owned(), vec!["f:1:13: provider p has no issuer"]),
         ("providers: {p: {issuer: 'https://a.example', remote_jwks: {http_uri: {uri: 'https://a.example/k', cluster: c}}}}".to_owned(), vec!["f:1:13: provider p has no audiences"]),
         ("providers: {p: {issuer: i, audiences: [a]}}".to_owned(), vec!["f:1:13: provider p has no keys"]),
@@ -992,6 +997,7 @@ fn what_jwt_authn_alone_can_do_is_told_with_its_place() {
         (rule("{match: {prefix: /}, requirement_name: r}"), vec!["f:8:44: requirement_name: found \"r\""]),
         (rule("{match: {prefix: /}, requires: {provider_and_audiences: {provider_name: p}}}"), vec!["f:8:61: provider_and_audiences without audiences"]),
         (rule("{match: {prefix: /}, requires: {requires_any: {requirements: [{allow_missing: {}}, {provider_and_audiences: {provider_name: p, audiences: [b]}}]}}}"), vec!["f:8:5: allow_missing beside some providers or audiences"]),
+        (rule("{match: {prefix: /a}, requires: {provider_and_audiences: {provider_name: p, audiences: [b]}}}\n  - {match: {prefix: /}, requires: {allow_missing: {}}}"), vec!["f:9:5: allow_missing beside some providers or audiences"]),
         (rule("{match: {}}"), vec!["f:8:13: match: expected one of prefix"]),
         (rule("{match: {prefix: /, path: /}}"), vec!["f:8:13: match: expected one of prefix"]),
         (rule("{match: {prefix: /, case_sensitive: false}}"), vec!["f:8:41: case_sensitive false"]),
@@ -999,7 +1005,7 @@ fn what_jwt_authn_alone_can_do_is_told_with_its_place() {
         (rule("{match: {connect_matcher: {}}}"), vec!["f:8:31: match.connect_matcher"]),
         (rule("{match: {prefix: /, headers: [{name: x-a, exact_match: b}]}}"), vec!["f:8:35: match.headers"]),
         (rule("{match: {prefix: /, headers: [{name: ':method', string_match: {prefix: G}}]}}"), vec!["f:8:35: match.headers"]),
-        (rule("{match: {prefix: /, headers: [{name: ':method', invert_match: true, exact_match: GET}]}}"), vec!["f:8:49: found the unknown member invert_match"]),
+        (rule("{match: {prefix: /, headers: [{name: ':method', invert_match: true, exact_match: GET}]}}"), vec!["f:8:53: found the unknown member invert_match"]),
         (rule("{match: {prefixes: /}}"), vec!["f:8:14: found the unknown member prefixes", "f:8:13: match: expected one"]),
         (
             format!("{}rules: [{{match: {{prefix: /}}, requires: {{requires_any: {{requirements: [{{provider_and_audiences: {{provider_name: p, audiences: [b]}}}}, {{provider_name: q}}]}}}}}}, {{match: {{prefix: /}}, requires: {{provider_and_audiences: {{provider_name: q, audiences: [x, b]}}}}}}, {{match: {{prefix: /}}, requires: {{requires_any: {{requirements: [{{provider_and_audiences: {{provider_name: p, audiences: [x]}}}}, {{provider_name: q}}]}}}}}}]\n", two("", "")),

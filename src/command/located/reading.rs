@@ -142,10 +142,11 @@ impl<'a, I: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Reader<'a, I>
     }
 
     fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>, span: &Span) -> Data {
-        if style == ScalarStyle::Plain && tag.is_none() {
-            if let Some(data) = plain(text) {
-                return data;
-            }
+        if style == ScalarStyle::Plain
+            && tag.is_none()
+            && let Some(data) = plain(text)
+        {
+            return data;
         }
         Data::Text(Text { text: text.to_owned(), first: self.first(text, style, span) })
     }

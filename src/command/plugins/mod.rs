@@ -78,16 +78,12 @@ pub(crate) fn find(text: &str) -> Result<Found, Fault> {
         look(document, &mut seen)?;
     }
     let clusters = Clusters::of(&documents);
-    if let ([document], []) = (documents.as_slice(), seen.as_slice()) {
-        if is_alone(document) {
-            let plugin = Plugin {
-                place: "the configuration".to_owned(),
-                at: document.at,
-                host: Host::Unknown,
-                configuration: document.clone(),
-            };
-            return Ok(Found { plugins: vec![plugin], others: Vec::new(), clusters });
-        }
+    if let ([document], []) = (documents.as_slice(), seen.as_slice())
+        && is_alone(document)
+    {
+        let (place, configuration) = ("the configuration".to_owned(), document.clone());
+        let plugin = Plugin { place, at: document.at, host: Host::Unknown, configuration };
+        return Ok(Found { plugins: vec![plugin], others: Vec::new(), clusters });
     }
     let only = seen.len() == 1;
     let (ours, others): (Vec<Seen>, Vec<Seen>) = seen.into_iter().partition(|seen| only || seen.is_ours());
@@ -145,10 +141,10 @@ fn look(node: &Node, seen: &mut Vec<Seen>) -> Result<(), Fault> {
             None => Ok(()),
         };
     }
-    if is_wasm(text("type_url")) || is_wasm(text("typeUrl")) {
-        if let Some(config) = node.below(&["value", "config"]) {
-            return envoy(config, seen);
-        }
+    if (is_wasm(text("type_url")) || is_wasm(text("typeUrl")))
+        && let Some(config) = node.below(&["value", "config"])
+    {
+        return envoy(config, seen);
     }
     match text("kind") {
         "EnvoyExtensionPolicy" => {

@@ -66,11 +66,10 @@ pub(super) fn convert<'a>(policy: Node<'a, 'a>, reader: &mut Reader<'a>, draft: 
     section.set_list("client_applications", clients.into_iter().map(|client| client.text).collect());
     let claims = reader.only(&children, "required-claims");
     section.set_list("required_claims", common::claims(claims, reader));
-    if let Some(source) = common::source(policy, &attributes, Some("Authorization"), None, reader) {
-        if let Some(value) = source.value {
-            section.set("token_sources", value);
-            source.comments.into_iter().for_each(|comment| section.comment(comment));
-        }
+    let source = common::source(policy, &attributes, Some("Authorization"), None, reader).unwrap_or_default();
+    if let Some(value) = source.value {
+        section.set("token_sources", value);
+        source.comments.into_iter().for_each(|comment| section.comment(comment));
     }
     let decryption = reader.only(&children, "decryption-keys");
     common::decryption_keys(decryption, &mut section, reader);

@@ -134,10 +134,14 @@ fn workforce(
     app_ids.dedup();
     let app_id = if let [only] = app_ids.as_slice() { only.clone() } else { None };
     for (_, authority) in listed {
-        if let (Authority::Workforce { cloud, tenant: Tenant::Guid(tenant), version }, false) =
-            (authority, app_ids.is_empty())
-        {
-            add(*cloud, tenant.clone(), app_id.clone(), *version);
+        let Authority::Workforce { cloud, tenant: Tenant::Guid(tenant), version } = authority else { continue };
+        // The STS of version 1 is one for two clouds: the metadata says which of them is meant.
+        let cloud_of_config = configs.iter().find_map(|(_, metadata)| match &metadata.authority {
+            Authority::Workforce { cloud: known, .. } if shares_issuers(*known, *cloud, *version) => Some(*known),
+            _ => None,
+        });
+        if let Some(cloud) = cloud_of_config {
+            add(cloud, tenant.clone(), app_id.clone(), *version);
         }
     }
     let mut sections: Vec<(Cloud, Option<Guid>, Vec<TokenVersion>, Vec<String>)> = Vec::new();
@@ -224,13 +228,17 @@ fn oidc(config: &Written, listed: &[(&Written, Authority)]) -> Section {
     section
 }
 
+/// Whether an issuer that was read as one cloud's may be the other's.
+fn shares_issuers(cloud: Cloud, of_issuer: Cloud, version: TokenVersion) -> bool {
+    cloud == of_issuer || (version == TokenVersion::V1 && cloud.sts_host() == of_issuer.sts_host())
+}
+
 /// Issuers that belong to none of the metadata addresses: their keys would be another's.
 fn unclaimed(configs: &[(&Written, authority::Metadata)], listed: &[(&Written, Authority)], reader: &mut Reader<'_>) {
     for (issuer, authority) in listed {
         let is_claimed = configs.iter().any(|(_, metadata)| match (&metadata.authority, authority) {
-            (Authority::Workforce { cloud, .. }, Authority::Workforce { cloud: of_issuer, .. }) => {
-                // The STS of version 1 is one for both clouds.
-                cloud == of_issuer || (cloud.sts_host() == of_issuer.sts_host() && issuer.text.contains("//sts."))
+            (Authority::Workforce { cloud, .. }, Authority::Workforce { cloud: of_issuer, version, .. }) => {
+                shares_issuers(*cloud, *of_issuer, *version)
             }
             (Authority::ExternalId { tenant, .. }, Authority::ExternalId { tenant: of_issuer, .. }) => {
                 tenant == of_issuer

@@ -23,8 +23,8 @@ pub(super) fn convert<'a>(policy: Node<'a, 'a>, reader: &mut Reader<'a>, draft: 
             "true" => true,
             "false" => false,
             _ => reader
-                .fault_at::<bool>(written.at, format!("{name}: found {:?}, expected true or false", written.text))
-                .is_some(),
+                .fault_at::<()>(written.at, format!("{name}: found {:?}, expected true or false", written.text))
+                .is_none(),
         },
     };
     if let (false, Some(written)) = (flag("require-signed-tokens", reader), attributes.get("require-signed-tokens")) {

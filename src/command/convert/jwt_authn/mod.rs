@@ -37,10 +37,10 @@ pub(super) fn convert(text: &str, options: &Options) -> Result<Draft, Faults> {
         look(document, &mut filters, &mut routes);
     }
     let of_istio = istio::rules(&documents);
-    if let ([], [document], []) = (filters.as_slice(), documents.as_slice(), of_istio.as_slice()) {
-        if document.get("providers").is_some() {
-            filters.push(document);
-        }
+    if let ([], [document], []) = (filters.as_slice(), documents.as_slice(), of_istio.as_slice())
+        && document.get("providers").is_some()
+    {
+        filters.push(document);
     }
     match (filters.as_slice(), of_istio.as_slice()) {
         ([filter], []) => self::filter(filter, &routes, &mut reader, &mut draft),

@@ -487,7 +487,7 @@ fn claim_headers(node: &Node, reader: &mut Reader<'_>) -> Vec<(Written, String)>
         match (header, claim) {
             (Some(header), Some(claim)) => all.push((header, claim)),
             (None, _) if item.field("header_name").is_none() => {
-                drop(reader.fault::<()>(item.at, "claim_to_headers without header_name, expected one"))
+                reader.fault::<()>(item.at, "claim_to_headers without header_name, expected one");
             }
             _ => {}
         }

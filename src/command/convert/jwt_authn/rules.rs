@@ -213,7 +213,9 @@ fn section(
     if demand.allows_missing {
         let all = demand.providers.is_empty()
             || names.iter().all(|name| demand.providers.iter().any(|(known, _)| known == name));
-        if !all || narrowed {
+        let widened =
+            providers.iter().zip(accepted).any(|(provider, accepted)| own(provider, reader).len() < accepted.len());
+        if !all || narrowed || widened {
             return reader.fault(rule.at, "allow_missing beside some providers or audiences: `allow: optional` accepts the tokens of every provider");
         }
         section.set("allow", "optional");
@@ -290,7 +292,7 @@ fn matcher(node: &Node, reader: &mut Reader<'_>) -> Option<Section> {
         match text {
             Some(text) => section.set(name, text),
             None => {
-                drop(reader.fault::<()>(value.at, format!("match.{member}: found {}, expected a path", value.json())))
+                reader.fault::<()>(value.at, format!("match.{member}: found {}, expected a path", value.json()));
             }
         }
     }
