@@ -592,7 +592,8 @@ impl Job {
     fn again(&mut self, refusal: Refusal, detail: &str, wait: Option<u64>, room: &Room<'_>) -> Action {
         let doubled = PAUSE_FIRST.saturating_mul(1 << self.tries.min(10)).min(PAUSE_LONGEST);
         let spread = doubled.saturating_add(room.random % (doubled / 4).max(1));
-        let pause = wait.map_or(spread, |seconds| seconds.saturating_mul(1_000).max(PAUSE_FIRST));
+        // Graph's own wish is a minimum.
+        let pause = wait.map_or(spread, |seconds| seconds.saturating_mul(1_000).max(spread));
         let then = room.now.saturating_add(pause);
         if then > self.deadline {
             return self.fail(refusal, detail, room);
