@@ -17,7 +17,7 @@ FUZZ_SECONDS := 60
 export ENTRA_GATE_WASM := $(CURDIR)/$(WASM)
 export ENTRA_GATE_ENVOYS := $(foreach v,$(ENVOY_VERSIONS),$(CURDIR)/.tools/envoy-$(v)/bin/envoy)
 
-.PHONY: help wasm command demo test bench micro fixtures fuzz scripts fmt lint deny doc unit size envoy agreement e2e compose clean
+.PHONY: help wasm command demo test bench diagnosis micro fixtures fuzz scripts fmt lint deny doc unit size envoy agreement e2e compose clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-9s %s\n", $$1, $$2 }'
@@ -43,13 +43,14 @@ demo: wasm ## The tour: real Envoy, mock Entra, revocations, requests and answer
 test: ## Everything that a change must pass
 	@.ci/steps scripts fmt lint deny doc unit wasm size e2e compose
 
-bench: wasm fixtures ## What a request costs in the real Envoy, and the core natively; QUICK=1: a few minutes, ratios beside the recorded ones
+bench: wasm fixtures ## What a request costs in the real Envoy, and the core natively; QUICK=1: a few minutes, ratios beside the recorded ones; ONLY=latency: that part
 	@$(SETUP)/wrk.sh
 	@$(SETUP)/envoy.sh $(DEMO_ENVOY)
 	@mkdir -p $(TARGET_DIR)/bench
-	@$(if $(QUICK),,$(MAKE) micro | tee $(TARGET_DIR)/bench/core)
-	@cargo run --locked --quiet -p load --bin bench -- --place $(TARGET_DIR)/bench \
-		$(if $(QUICK),--quick,--core $(TARGET_DIR)/bench/core)
+	@cargo build --locked --quiet -p entra-gate --bin entra-gate --features command
+	@$(if $(QUICK)$(ONLY),,$(MAKE) micro | tee $(TARGET_DIR)/bench/core)
+	@cargo run --locked --quiet -p load --bin bench -- --place $(TARGET_DIR)/bench $(if $(QUICK),--quick) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(QUICK)$(ONLY),,--core $(TARGET_DIR)/bench/core)
 
 micro: ## Benchmarks of the core, natively
 	@cargo bench --locked -p entra-gate --bench decision
@@ -59,6 +60,9 @@ fixtures:
 	@$(SETUP)/wasm-cargo.sh build --release --locked -p empty -p naive
 	@mkdir -p dist
 	@for name in empty naive; do cp $(TARGET_DIR)/wasm32-wasip1/release/$$name.wasm dist/bench_$$name.wasm; done
+
+diagnosis: ## Writes docs/diagnosis.md from a run
+	@ENTRA_GATE_WRITE=1 cargo test --locked --quiet -p entra-gate --test diagnosis -- the_page_shows_what_happens
 
 fuzz: ## Every fuzz target of tests/fuzz, FUZZ_SECONDS (60) each
 	@$(SETUP)/fuzz.sh $(FUZZ_SECONDS)
@@ -89,10 +93,11 @@ envoy: ## Installs the supported versions of Envoy into .tools/
 	@$(SETUP)/envoy.sh
 
 # Cargo builds the binaries of a package for that package's own tests only; the mock and the command are other packages'.
+# Most behaviours wait for something most of the time, so that more of them at once than there are cores end sooner.
 e2e: envoy agreement ## Tests with the real Envoy, every supported version (after `make wasm`)
 	@cargo build --locked -p mock-entra --bins
 	@cargo build --locked -p entra-gate --bin entra-gate --features command
-	@cargo test --locked -p envoy-tests --no-fail-fast
+	@cargo test --locked -p envoy-tests --no-fail-fast -- --test-threads 6
 
 agreement: ## Builds the filter that compares the host's verifier with ours: dist/agreement.wasm
 	@$(SETUP)/wasm-cargo.sh build --release --locked -p agreement

@@ -10,6 +10,7 @@
 //! * [`policy`]: the compiled configuration.
 //! * [`judge`]: the decision: request, policy, keys, revocations and time in; allow, refuse or «I lack these keys» out.
 //! * [`answer`] and [`signals`]: what the client and the operator are told.
+//! * [`registration`]: OAuth clients that register, by Microsoft Graph.
 //! * [`config`]: from the plugin configuration to a policy.
 //! * `shell`: the only part that knows Envoy; it exists in the wasm target alone, where alone its SDK is a dependency.
 
@@ -21,6 +22,7 @@ pub mod jose;
 pub mod judge;
 pub mod keys;
 pub mod policy;
+pub mod registration;
 pub mod revocation;
 #[cfg(target_arch = "wasm32")]
 pub mod shell;

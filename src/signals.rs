@@ -1,8 +1,11 @@
 //! The names under which the outside watches: metrics, filter state, and the line of a refusal. The only list of them.
 
+use crate::entra::guid::Guid;
 use crate::judge::refusal::Refusal;
 use crate::judge::verdict::Seen;
 use crate::policy::forward::State;
+use crate::registration::chain::Note;
+use crate::registration::reply::Outcome;
 
 /// Requests that passed with a token.
 pub const ALLOWED: &str = "entra_gate.allowed";
@@ -36,6 +39,12 @@ pub const TOKEN_REQUESTS_PASSED: &str = "entra_gate.token_requests.passed";
 pub const TOKEN_REQUESTS_FAILED: &str = "entra_gate.token_requests.failed";
 /// Requests that wait for keys, a gauge over all workers.
 pub const WAITING: &str = "entra_gate.waiting";
+
+/// The counter of an outcome of the registration bridge.
+#[must_use]
+pub fn registration(outcome: Outcome) -> String {
+    format!("entra_gate.registration.{}", outcome.code())
+}
 
 /// The counter of a reason.
 #[must_use]
@@ -78,6 +87,19 @@ pub fn refusal_line(refusal: &Refusal, seen: &Seen) -> String {
         refusal.detail().chars().map(|character| if character == '"' { '\'' } else { printable(character) }).collect();
     line.push_str(&format!(" detail=\"{detail}\""));
     line
+}
+
+/// The log line of a request to the registration bridge. It knows no secret.
+#[must_use]
+pub fn registration_line(note: &Note) -> String {
+    let client = note.client.as_ref().map_or("-", Guid::as_str);
+    let detail: String =
+        note.detail.chars().map(|character| if character == '"' { '\'' } else { printable(character) }).collect();
+    format!(
+        "registration={} client={client} correlation={} detail=\"{detail}\"",
+        note.outcome.code(),
+        word(&note.correlation)
+    )
 }
 
 /// A value without spaces and quotes, so that the line splits at both.

@@ -194,6 +194,7 @@ impl Scene {
         let keys = Held {
             issuer: Some(self.issuer.clone()),
             cloud_instance_name: self.document_cloud.clone(),
+            address: None,
             keys: self.keys(),
             fetched_at: None,
             max_age: Duration::MAX,
@@ -214,6 +215,7 @@ impl Scene {
             },
             sources: Sources::default(),
             decryption_keys: Vec::new(),
+            explain: None,
             revocation: None,
             documents: vec![None],
             inline_keys: vec![(0, keys)],

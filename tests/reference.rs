@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use entra_gate::judge::refusal::Reason;
+use entra_gate::judge::trace::Check;
+use entra_gate::registration::reply::Outcome;
 use entra_gate::signals;
 
 fn document(name: &str) -> String {
@@ -43,6 +45,7 @@ fn operations_lists_every_reason_and_metric() {
     let reasons: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.code()).collect();
     assert_eq!(rows(&text, "Reasons", "| reason | status | who acts |"), reasons);
     let metrics = [
+        "entra_gate.registration.<outcome>",
         signals::ALLOWED,
         signals::ANONYMOUS,
         signals::KEYS_AGE_SECONDS,
@@ -62,6 +65,17 @@ fn operations_lists_every_reason_and_metric() {
         "entra_gate.refused.<reason>",
     ];
     assert_eq!(rows(&text, "Metrics", "| metric | kind | meaning |"), metrics.into_iter().collect());
+    let outcomes: BTreeSet<&str> = Outcome::ALL.iter().map(|outcome| outcome.code()).collect();
+    assert_eq!(rows(&text, "Registration", "| outcome | status | who acts |"), outcomes);
+}
+
+#[test]
+fn the_diagnosis_page_lists_every_check_in_its_order() {
+    let text = document("docs/diagnosis.md");
+    let table = text.split("| name | what is checked |").nth(1).unwrap().trim_start_matches('\n');
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let names: Vec<&str> = rows.filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(names, Check::ALL.iter().map(|check| check.name()).collect::<Vec<_>>());
 }
 
 #[test]
@@ -71,12 +85,15 @@ fn documents_name_only_files_that_exist() {
         "CHANGELOG.md",
         "docs/attacks.md",
         "docs/authorization-server.md",
+        "docs/command.md",
         "docs/configuration.md",
         "docs/design.md",
+        "docs/diagnosis.md",
         "docs/feed.md",
         "docs/migration.md",
         "docs/operations.md",
         "docs/performance.md",
+        "docs/registration.md",
     ] {
         let text = document(name);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

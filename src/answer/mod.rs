@@ -3,6 +3,7 @@
 pub mod authorization_server;
 mod challenge;
 pub mod public;
+pub mod explanation;
 pub mod resource;
 
 use serde_json::{Map, Value};
@@ -136,7 +137,7 @@ fn body(refusal: &Refusal, class: Class, sentence: Option<String>, responses: &R
 }
 
 /// What RFC 6750 section 3 lets an `error_description` hold: printable ASCII without quotation marks and backslashes.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .map(|character| match character {
             '"' => '\'',

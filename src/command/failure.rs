@@ -17,6 +17,10 @@ enum Cause {
     Service = 4,
     /// Whoever asked for something that cannot be.
     Request = 5,
+    /// Whoever wrote the file.
+    Document = 6,
+    /// Whoever can give the keys that are lacking.
+    Undecided = 7,
 }
 
 /// A bad end.
@@ -50,6 +54,16 @@ impl Failure {
     /// A request that the service refused.
     pub(crate) fn request(message: impl Display) -> Self {
         Self { cause: Cause::Request, message: message.to_string() }
+    }
+
+    /// A file that is wrong.
+    pub(crate) fn document(message: impl Display) -> Self {
+        Self { cause: Cause::Document, message: message.to_string() }
+    }
+
+    /// Nothing can be said without something that was not given.
+    pub(crate) fn undecided(message: impl Display) -> Self {
+        Self { cause: Cause::Undecided, message: message.to_string() }
     }
 
     /// Says it on standard error.

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write as _};
 
 use clap::ValueEnum;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{Cell, ContentArrangement, Table};
 use serde::Serialize;
 
 use super::failure::Failure;
@@ -12,7 +12,7 @@ use super::failure::Failure;
 /// For whom.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// The service's answer as it is.
+    /// For machines: all that is known.
     Json,
     /// For people.
     #[default]
@@ -33,9 +33,9 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
 }
 
 /// A table for people, as wide as the terminal.
-pub(crate) fn table<const COLUMNS: usize>(
+pub(crate) fn table<const COLUMNS: usize, C: Into<Cell>>(
     header: [&str; COLUMNS],
-    rows: impl IntoIterator<Item = [String; COLUMNS]>,
+    rows: impl IntoIterator<Item = [C; COLUMNS]>,
 ) -> Result<(), Failure> {
     /// Where there is no terminal: lines stay whole, for `grep`.
     const UNBROKEN: u16 = 1_000;

@@ -35,7 +35,14 @@ impl Documents {
     fn add_inline(&mut self, keys: KeySet) -> DocumentId {
         let at = self.fetched.len();
         self.fetched.push(None);
-        let held = Held { issuer: None, cloud_instance_name: None, keys, fetched_at: None, max_age: Duration::MAX };
+        let held = Held {
+            issuer: None,
+            cloud_instance_name: None,
+            address: None,
+            keys,
+            fetched_at: None,
+            max_age: Duration::MAX,
+        };
         self.inline.push((at, held));
         DocumentId(at)
     }

@@ -54,7 +54,7 @@ struct Endpoints {
 }
 
 pub(super) fn compile(node: &Node<'_>, surroundings: &Surroundings<'_>) -> Option<AuthorizationServer> {
-    let members = node.object(&MEMBERS, &[])?;
+    let members = node.object(&MEMBERS)?;
     let issuer = members.required("issuer").and_then(|node| identifier(&node));
     let provider = members.required("provider").and_then(|node| {
         let name = node.text()?;

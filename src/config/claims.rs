@@ -16,7 +16,7 @@ pub(super) fn needs(node: &Node<'_>) -> Option<Needs> {
 }
 
 fn required_claim(node: &Node<'_>) -> Option<RequiredClaim> {
-    let members = node.object(&MEMBERS, &[])?;
+    let members = node.object(&MEMBERS)?;
     let claim = members.required("name").and_then(|node| match ClaimPath::parse(node.text()?) {
         Some(claim) => Some(claim),
         None => node.mistake("a claim's name, or a dotted path to one"),

@@ -22,7 +22,7 @@ impl DecryptionKeys {
     /// The numbers of a provider's keys among all.
     pub(super) fn compile(&mut self, node: &Node<'_>, environment: &Environment<'_>) -> Option<Vec<usize>> {
         let named = node.list(|node| {
-            let members = node.object(&MEMBERS, &[])?;
+            let members = node.object(&MEMBERS)?;
             let kid = members.optional("kid", |node| match node.text()? {
                 kid if kid.len() <= MAX_KID_BYTES => Some(kid.to_owned()),
                 _ => node.mistake("a shorter text"),

@@ -24,14 +24,14 @@ const RESERVED: [&str; 12] = [
 ];
 
 pub(super) fn compile(node: &Node<'_>) -> Option<Forward> {
-    let members = node.object(&MEMBERS, &[])?;
+    let members = node.object(&MEMBERS)?;
     let authorization = members.get("authorization").map_or(Some(Authorization::Keep), |node| {
         node.choice(&[("keep", Authorization::Keep), ("remove", Authorization::Remove)])
     });
     let payload_header = members.optional("payload_header", header);
     let claim_headers = members.get("claim_headers").map_or(Some(Vec::new()), |node| {
         node.list(|node| {
-            let members = node.object(&CLAIM_HEADER_MEMBERS, &[])?;
+            let members = node.object(&CLAIM_HEADER_MEMBERS)?;
             let header = members.required("header").and_then(|node| header(&node));
             let claim = members.required("claim").and_then(|node| match ClaimPath::parse(node.text()?) {
                 Some(claim) => Some(claim),

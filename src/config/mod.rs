@@ -7,10 +7,13 @@ mod authorization_server;
 mod claims;
 mod decryption;
 mod environment;
+mod explain;
 mod forward;
 mod jwks;
 mod node;
+pub mod path;
 mod provider;
+mod registration;
 mod requirement;
 mod resource;
 mod responses;
@@ -28,12 +31,11 @@ pub use self::node::Mistake;
 use self::node::Node;
 use self::requirement::Known;
 use crate::jose::json;
+use crate::policy::explain::Explain;
 use crate::policy::provider::Providers;
+use crate::policy::rules::Rules;
 use crate::policy::sources::{Source, Sources};
 use crate::policy::{Policy, Preflights, Responses};
-
-/// Members of the contract that this release does not implement: they are refused, never ignored.
-const NOT_YET: [&str; 2] = ["explain", "registration"];
 
 /// The members of the whole document, with their sub-documents, for the reference to be held against.
 #[must_use]
@@ -54,17 +56,28 @@ pub fn members() -> Vec<(&'static str, &'static [&'static str])> {
         ("responses", &responses::MEMBERS),
         ("resource_metadata", &resource::MEMBERS),
         ("authorization_server", &authorization_server::MEMBERS),
+        ("registration", &registration::MEMBERS),
+        ("registration.access", &registration::ACCESS_MEMBERS),
+        ("registration.access.app_roles", &registration::APP_ROLES_MEMBERS),
+        ("registration.allow", &registration::ALLOW_MEMBERS),
+        ("registration.rate_limit", &registration::RATE_LIMIT_MEMBERS),
+        ("registration.scopes.*", &registration::SCOPE_MEMBERS),
+        ("registration.upstreams", &registration::UPSTREAMS_MEMBERS),
+        ("registration.upstreams.*", &registration::UPSTREAM_MEMBERS),
         ("revocation", &revocation::MEMBERS),
         ("revocation.feed", &revocation::FEED_MEMBERS),
         ("revocation.entries[]", &revocation::ENTRY_MEMBERS),
+        ("explain", &explain::MEMBERS),
     ]
 }
 
-const MEMBERS: [&str; 8] = [
+const MEMBERS: [&str; 10] = [
     "authorization_server",
     "bypass_cors_preflight",
+    "explain",
     "forward",
     "providers",
+    "registration",
     "resource_metadata",
     "responses",
     "revocation",
@@ -119,19 +132,29 @@ fn read(document: &[u8]) -> Result<Value, Mistake> {
 }
 
 fn compile_value(root: &Node<'_>, environment: &Environment<'_>) -> Option<Policy> {
-    let members = root.object(&MEMBERS, &NOT_YET)?;
+    let members = root.object(&MEMBERS)?;
     let mut gathered = provider::Gathered::new(environment);
-    let providers = members.required("providers");
+    // A bridge alone needs none. What is not for the bridge is refused then, unless a rule opens it.
+    let providers = match members.get("registration") {
+        Some(_) => Some(members.get("providers")),
+        None => members.required("providers").map(Some),
+    };
     let names: Vec<&str> = providers
         .iter()
+        .flatten()
         .filter_map(|node| node.json().as_object())
         .flat_map(|all| all.keys().map(String::as_str))
         .collect();
-    let providers = providers.and_then(|node| provider::compile_all(&node, &mut gathered));
+    let providers = match &providers {
+        Some(Some(node)) => provider::compile_all(node, &mut gathered),
+        Some(None) => Some(Vec::new()),
+        None => None,
+    };
     let rules = match members.get("rules") {
         Some(node) => rules::compile(&node, Known { names: &names, providers: providers.as_deref() }),
-        None => Some(crate::policy::rules::Rules::default()),
+        None => Some(Vec::new()),
     };
+    let registration = members.optional("registration", |node| registration::compile(node, &names, environment));
     let forward = match members.get("forward") {
         Some(node) => forward::compile(&node),
         None => Some(crate::policy::forward::Forward::default()),
@@ -162,7 +185,10 @@ fn compile_value(root: &Node<'_>, environment: &Environment<'_>) -> Option<Polic
     });
     let responses = responses::compile(members.get("responses").as_ref());
     let revocation = members.optional("revocation", revocation::compile);
+    let explain = members.optional("explain", |node| explain::compile(node, environment));
     let (resource, resource_metadata) = resource?.unzip();
+    let (registration, own_rule) = registration?.unzip();
+    let rules = own_rule.flatten().into_iter().chain(rules?).collect();
     let forward = forward?;
     let is_owned =
         |source: &Source| matches!(source, Source::Header { name, .. } if forward.owned_headers.contains(name));
@@ -172,15 +198,28 @@ fn compile_value(root: &Node<'_>, environment: &Environment<'_>) -> Option<Polic
             "another header: this one is removed from every request first",
         );
     }
+    let explain = explain?;
+    let is_taken = |explain: &Explain| {
+        let is_source = |source: &Source| matches!(source, Source::Header { name, .. } if *name == explain.header);
+        forward.owned_headers.contains(&explain.header) || gathered.sources.iter().any(is_source)
+    };
+    if explain.as_ref().is_some_and(is_taken) {
+        return members.at("explain").mistake_of(
+            "a header that is also a token's source or for claims",
+            "another header: this one is taken off every request",
+        );
+    }
     Some(Policy {
         providers: Providers::new(providers?),
-        rules: rules?,
+        rules: Rules::new(rules),
         preflights: if preflights? == Some(true) { Preflights::Pass } else { Preflights::Judged },
         resource,
         authorization_server: authorization_server?,
         forward,
         responses: Responses { resource_metadata, ..responses? },
         revocation: revocation?,
+        explain,
+        registration,
         sources: Sources::new(gathered.sources),
         decryption_keys: gathered.decryption_keys.into_keys(),
         documents: gathered.documents.fetched,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::path;
 use crate::entra::guid::Guid;
 
 /// One mistake in a configuration.
@@ -63,17 +64,13 @@ impl<'a> Node<'a> {
         None
     }
 
-    /// An object with only these members; `not_yet` are those that the contract knows and this release does not.
-    pub(super) fn object(&self, known: &[&str], not_yet: &[&str]) -> Option<Members<'a>> {
+    /// An object with only these members.
+    pub(super) fn object(&self, known: &[&str]) -> Option<Members<'a>> {
         let Value::Object(members) = self.value else {
             return self.mistake("an object");
         };
         for name in members.keys().filter(|name| !known.contains(&name.as_str())) {
             let child = Node { path: self.child(name), ..self.clone() };
-            if not_yet.contains(&name.as_str()) {
-                child.mistake_of::<()>("a member that this release does not support yet", "no such member");
-                continue;
-            }
             let nearest = known
                 .iter()
                 .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))
@@ -128,13 +125,13 @@ impl<'a> Node<'a> {
         if elements.is_empty() {
             return self.mistake("a list with at least one element (leave the member out for the default)");
         }
-        let node = |(at, value)| Node { path: format!("{}[{at}]", self.path), value, mistakes: self.mistakes };
+        let node = |(at, value)| Node { path: path::element(&self.path, at), value, mistakes: self.mistakes };
         Some(elements.iter().enumerate().map(node).collect())
     }
 
     /// The place of an element of this list.
     pub(super) fn element(&self, at: usize) -> Self {
-        Node { path: format!("{}[{at}]", self.path), ..self.clone() }
+        Node { path: path::element(&self.path, at), ..self.clone() }
     }
 
     pub(super) fn text(&self) -> Option<&'a str> {
@@ -206,12 +203,7 @@ impl<'a> Node<'a> {
     }
 
     fn child(&self, name: &str) -> String {
-        let name = if name.contains(['.', '[', ' ']) { format!("[{name:?}]") } else { name.to_owned() };
-        if self.path.is_empty() || name.starts_with('[') {
-            format!("{}{name}", self.path)
-        } else {
-            format!("{}.{name}", self.path)
-        }
+        path::member(&self.path, name)
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) fn compile_all(node: &Node<'_>, gathered: &mut Gathered<'_>) -> Optio
 }
 
 fn compile(name: &str, node: &Node<'_>, gathered: &mut Gathered<'_>) -> Option<Provider> {
-    let members = node.object(&MEMBERS, &[])?;
+    let members = node.object(&MEMBERS)?;
     let kind = members
         .get("kind")
         .map_or(Some(Kind::Workforce), |node| node.choice(&Kind::ALL.map(|kind| (kind.name(), kind))));
@@ -250,13 +250,13 @@ impl Source {
         }
         let second = Duration::from_secs(1);
         let (hour, day) = (second * 3_600, second * 86_400);
-        let upstream = members.required("upstream").and_then(|node| node.object(&UPSTREAM_MEMBERS, &[]));
+        let upstream = members.required("upstream").and_then(|node| node.object(&UPSTREAM_MEMBERS));
         let cluster = upstream.as_ref().and_then(|upstream| upstream.required("cluster")?.text());
         let timeout = upstream
             .as_ref()
             .and_then(|upstream| upstream.get("timeout"))
             .map_or(Some(second * 5), |node| node.duration(Duration::from_millis(10)..=second * 60));
-        let keys = members.optional("keys", |node| node.object(&KEYS_MEMBERS, &[]))?;
+        let keys = members.optional("keys", |node| node.object(&KEYS_MEMBERS))?;
         let of_keys = |name: &str, default: Duration, range| {
             keys.as_ref().and_then(|keys| keys.get(name)).map_or(Some(default), |node| node.duration(range))
         };

@@ -30,7 +30,7 @@ pub(super) struct Known<'a> {
 }
 
 pub(super) fn compile(node: &Node<'_>, known: Known<'_>) -> Option<Requirement> {
-    let members = node.object(&MEMBERS, &[])?;
+    let members = node.object(&MEMBERS)?;
     let providers = members.optional("providers", |node| {
         node.list(|node| {
             let name = node.text()?;

@@ -23,7 +23,7 @@ pub(super) fn compile(
     sources: &[Source],
     issuer: Option<&str>,
 ) -> Option<(Resource, String)> {
-    let members = node.object(&MEMBERS, &[])?;
+    let members = node.object(&MEMBERS)?;
     let resource = members.required("resource").and_then(|node| identifier(&node));
     let servers = members.optional("authorization_servers", |node| {
         node.list(|server| identifier(server).map(|(text, _)| text.to_owned()))

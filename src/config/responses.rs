@@ -16,7 +16,7 @@ pub(super) fn compile(node: Option<&Node<'_>>) -> Option<Responses> {
     let Some(node) = node else {
         return Some(responses);
     };
-    let members = node.object(&MEMBERS, &[])?;
+    let members = node.object(&MEMBERS)?;
     let printable = |node: &Node<'_>| {
         let text = node.text()?;
         // What a quoted-string of a challenge may hold without escapes (RFC 6750 section 3).

@@ -30,7 +30,7 @@ pub(super) const ENTRY_MEMBERS: [&str; 11] = [
 ];
 
 pub(super) fn compile(node: &Node<'_>) -> Option<RevocationPolicy> {
-    let members = node.object(&MEMBERS, &[])?;
+    let members = node.object(&MEMBERS)?;
     let feed = members.optional("feed", feed);
     let entries = members.optional("entries", |node| node.list(entry));
     // Entra back-dates `iat` by 300 s.
@@ -51,7 +51,7 @@ pub(super) fn compile(node: &Node<'_>) -> Option<RevocationPolicy> {
 }
 
 fn feed(node: &Node<'_>) -> Option<Feed> {
-    let members = node.object(&FEED_MEMBERS, &[])?;
+    let members = node.object(&FEED_MEMBERS)?;
     let url = members.required("url").and_then(|node| match node.json().as_str().and_then(Address::parse) {
         Some(address) => Some(address),
         None => node.mistake("an absolute https address"),
@@ -105,7 +105,7 @@ fn keys(node: &Node<'_>) -> Option<Signers> {
 }
 
 fn entry(node: &Node<'_>) -> Option<Entry> {
-    let members = node.object(&ENTRY_MEMBERS, &[])?;
+    let members = node.object(&ENTRY_MEMBERS)?;
     let rule = match (members.get("blocked"), members.get("not_before")) {
         (Some(blocked), None) if blocked.flag()? => Some(Rule::blocked(0)),
         (Some(blocked), None) => blocked.mistake("true (leave the entry out to lift it)"),

@@ -2,17 +2,17 @@
 
 use super::node::Node;
 use super::requirement::{self, Known};
-use crate::policy::rules::{Demand, HostMatcher, Matcher, PathMatcher, Rule, Rules};
+use crate::policy::rules::{Demand, HostMatcher, Matcher, PathMatcher, Rule};
 
 pub(super) const MEMBERS: [&str; 3] = ["allow", "match", "require"];
 pub(super) const MATCH_MEMBERS: [&str; 5] = ["hosts", "methods", "path", "prefix", "regex"];
 
-pub(super) fn compile(node: &Node<'_>, known: Known<'_>) -> Option<Rules> {
-    node.list(|node| rule(node, known)).map(Rules::new)
+pub(super) fn compile(node: &Node<'_>, known: Known<'_>) -> Option<Vec<Rule>> {
+    node.list(|node| rule(node, known))
 }
 
 fn rule(node: &Node<'_>, known: Known<'_>) -> Option<Rule> {
-    let members = node.object(&MEMBERS, &[])?;
+    let members = node.object(&MEMBERS)?;
     let matcher = members.required("match").and_then(|node| matcher(&node));
     let demand = match (members.get("allow"), members.get("require")) {
         (Some(allow), None) => allow
@@ -26,7 +26,7 @@ fn rule(node: &Node<'_>, known: Known<'_>) -> Option<Rule> {
 }
 
 fn matcher(node: &Node<'_>) -> Option<Matcher> {
-    let members = node.object(&MATCH_MEMBERS, &[])?;
+    let members = node.object(&MATCH_MEMBERS)?;
     let absolute = |node: &Node<'_>| {
         let text = node.text()?;
         if text.starts_with('/') && !text.contains(['?', '#']) {

@@ -46,7 +46,7 @@ fn number(source: Source, all: &mut Vec<Source>) -> usize {
 }
 
 fn source(node: &Node<'_>) -> Option<Source> {
-    let members = node.object(&MEMBERS, &[])?;
+    let members = node.object(&MEMBERS)?;
     let word = |node: &Node<'_>| {
         let text = node.text()?;
         // A token of RFC 9110 section 5.6.2, as names of headers and cookies and schemes are.

@@ -47,6 +47,16 @@ impl Cloud {
         }
     }
 
+    /// The host of Microsoft Graph.
+    #[must_use]
+    pub fn graph_host(self) -> &'static str {
+        match self {
+            Self::China => "microsoftgraph.chinacloudapi.cn",
+            Self::Public => "graph.microsoft.com",
+            Self::UsGovernment => "graph.microsoft.us",
+        }
+    }
+
     /// What follows the tenant's label in an External ID host.
     #[must_use]
     pub fn external_id_suffix(self) -> &'static str {

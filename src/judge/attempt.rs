@@ -8,8 +8,9 @@ use super::claims::{self, Times};
 use super::facts::{Binding, Facts, Signer, named};
 use super::issuer;
 use super::permissions::HeldPermissions;
-use super::refusal::{AudienceHint, IssuerHint, Refusal, TokenFault, TypeFault};
+use super::refusal::{AudienceHint, IssuerHint, MissingKey, Refusal, TokenFault, TypeFault};
 use super::requirement::check_claims;
+use super::trace::{Check, Outcome, Recorder, outcome};
 use super::verdict::{Identity, Lack, Want};
 use super::{Given, excerpt};
 use crate::entra::issuer::tenant_in;
@@ -18,6 +19,7 @@ use crate::jose::algorithm::Algorithm;
 use crate::jose::compact::{Malformed, Signed, Unverified};
 use crate::jose::json::Object;
 use crate::jose::jwk::Key;
+use crate::keys::store::Held;
 use crate::policy::forward::{State, header_value};
 use crate::policy::provider::{Authority, Kind, PersonalAccounts, Place, Provider, Tenants};
 use crate::policy::requirement::Requirement;
@@ -62,44 +64,71 @@ pub(super) struct Attempt<'a> {
     /// What the rules ask, all of which must hold.
     pub(super) requirements: &'a [&'a Requirement],
     pub(super) given: &'a Given<'a>,
+    pub(super) recorder: Recorder<'a>,
 }
 
 impl Attempt<'_> {
     /// All checks, the signature after the cheap ones and nothing allowed before it.
     pub(super) fn run(&self) -> Result<Facts, (Stage, Halt)> {
-        let at = |stage: Stage| move |refusal: Refusal| (stage, Halt::Refuse(refusal));
-        let (claims, provider) = (&self.token.claims, self.provider);
-        self.check_authority().map_err(at(Stage::Authority))?;
-        self.check_algorithm().map_err(at(Stage::Authority))?;
-        let times = Times::read(claims, provider.expiry).map_err(at(Stage::Times))?;
-        times.check(self.given.seconds(), provider.clock_skew, provider.max_lifetime).map_err(at(Stage::Times))?;
-        let client = self.client().map_err(at(Stage::Audience))?;
-        self.check_audience(client).map_err(at(Stage::Audience))?;
-        self.check_client(client).map_err(at(Stage::Client))?;
-        check_claims(&provider.required_claims, claims).map_err(at(Stage::Claims))?;
-        for requirement in self.requirements {
-            requirement.admit(claims, client, provider).map_err(at(Stage::Rule))?;
-        }
-        let keys = self.keys().map_err(|halt| (Stage::Key, halt))?;
-        let (signed, key) = self.verify(&keys).map_err(at(Stage::Signature))?;
-        let facts = self.facts(&signed, key, times, client).map_err(at(Stage::Grant))?;
-        facts.check_revocation(self.given).map_err(at(Stage::Grant))?;
+        let (claims, provider, now) = (&self.token.claims, self.provider, self.given.seconds());
+        // The authority was found by it.
+        self.tell(Check::Issuer, Outcome::Passed);
+        // Version, tenant and policy: `iss`, `tid`, `ver` and `tfp` must tell one story.
+        self.step(Check::Version, self.check_version())?;
+        self.step(Check::Tenant, self.check_tenant())?;
+        self.step(Check::Policy, self.check_policy())?;
+        self.step(Check::Algorithm, self.check_algorithm())?;
+        let times = Times::read(claims, provider.expiry);
+        let unexpired = times.and_then(|times| times.check_expiry(now, provider.clock_skew).map(|()| times));
+        let times = self.step(Check::Expiry, unexpired)?;
+        self.step(Check::NotBefore, times.check_not_before(now, provider.clock_skew))?;
+        self.step(Check::Lifetime, times.check_lifetime(provider.max_lifetime))?;
+        let client = self.client().map_err(|refusal| self.failed(Check::Client, refusal))?;
+        self.step(Check::Audience, self.check_audience(client))?;
+        self.step(Check::Client, self.check_client(client))?;
+        self.step(Check::Claims, check_claims(&provider.required_claims, claims))?;
+        let mut requirements = self.requirements.iter();
+        self.step(Check::Rule, requirements.try_for_each(|asks| asks.admit(claims, client, provider)))?;
+        let keys = self.keys()?;
+        let (signed, key) = self.step(Check::Signature, self.verify(&keys))?;
+        let facts = self.step(Check::Identity, self.facts(&signed, key, times, client))?;
+        self.step(Check::Revocation, facts.check_revocation(self.given))?;
         // Last, because 403 says that the token is good.
-        facts.check_permissions(self.requirements).map_err(at(Stage::Permission))?;
-        facts.check_sign_in(self.requirements, self.given).map_err(at(Stage::Permission))?;
+        self.step(Check::Permissions, facts.check_permissions(self.requirements))?;
+        self.step(Check::AuthContext, facts.check_sign_in(self.requirements, self.given))?;
         Ok(facts)
     }
 
-    /// Version, tenant and policy: `iss`, `tid`, `ver` and `tfp` must tell one story.
-    fn check_authority(&self) -> Result<(), Refusal> {
-        let inconsistent = |claim| issuer::fault(self.iss, &[self.provider], IssuerHint::Inconsistent { claim });
-        // Where there are no versions, `ver` is somebody else's claim and may be anything.
-        if let Some(version) = self.authority.version {
-            let ver = claims::text(&self.token.claims, "ver")?.ok_or(Refusal::ClaimMissing { claim: "ver" })?;
-            if ver != version.claim() {
-                return Err(inconsistent("ver"));
-            }
-        }
+    /// The result of a check, told.
+    fn step<T>(&self, check: Check, result: Result<T, Refusal>) -> Result<T, (Stage, Halt)> {
+        self.tell(check, outcome(&result));
+        result.map_err(|refusal| (stage(check), Halt::Refuse(refusal)))
+    }
+
+    /// The failure of a check, told.
+    fn failed(&self, check: Check, refusal: Refusal) -> (Stage, Halt) {
+        self.tell(check, Outcome::Failed);
+        (stage(check), Halt::Refuse(refusal))
+    }
+
+    fn tell(&self, check: Check, outcome: Outcome) {
+        self.recorder.check(check, Some(&self.provider.name), outcome, &|| self.told(check));
+    }
+
+    /// `ver`. Where there are no versions it is somebody else's claim and may be anything.
+    fn check_version(&self) -> Result<(), Refusal> {
+        let Some(version) = self.authority.version else {
+            return Ok(());
+        };
+        let ver = claims::text(&self.token.claims, "ver")?.ok_or(Refusal::ClaimMissing { claim: "ver" })?;
+        if ver == version.claim() { Ok(()) } else { Err(self.inconsistent("ver", ver)) }
+    }
+
+    fn inconsistent(&self, claim: &'static str, found: &str) -> Refusal {
+        issuer::fault(self.iss, &[self.provider], IssuerHint::Inconsistent { claim, found: excerpt(found) })
+    }
+
+    fn check_tenant(&self) -> Result<(), Refusal> {
         match &self.provider.tenants {
             Tenants::Any(personal) => {
                 // Without `tid` there is no template to hold the issuer against, so it is never absent here.
@@ -112,7 +141,7 @@ impl Attempt<'_> {
                 let of_issuer = tenant_in(self.iss);
                 if let Some(tid) = self.tid {
                     if of_issuer.is_some_and(|tenant| tenant != tid) {
-                        return Err(inconsistent("tid"));
+                        return Err(self.inconsistent("tid", tid));
                     }
                     if !tenants.iter().any(|tenant| tenant.as_str() == tid) {
                         return Err(Refusal::TenantNotAllowed {
@@ -124,7 +153,7 @@ impl Attempt<'_> {
             }
             Tenants::Unknown => {}
         }
-        self.check_policy()
+        Ok(())
     }
 
     /// A B2C token belongs to the policy that it names; each policy has its own keys.
@@ -182,16 +211,9 @@ impl Attempt<'_> {
     }
 
     fn audience_hint(&self, found: &[&str], client: Option<&str>) -> AudienceHint {
-        const GRAPH: [&str; 5] = [
-            "00000003-0000-0000-c000-000000000000",
-            "00000002-0000-0000-c000-000000000000",
-            "https://graph.microsoft.com",
-            "https://graph.windows.net",
-            "https://management.azure.com",
-        ];
         let bare = |audience: &str| audience.trim_end_matches('/').trim_start_matches("api://").to_ascii_lowercase();
         let expected: Vec<String> = self.provider.audiences.iter().map(|audience| bare(audience)).collect();
-        if self.token.header.has_nonce || found.iter().any(|audience| GRAPH.contains(&audience.trim_end_matches('/'))) {
+        if is_for_graph(self.token, found) {
             AudienceHint::Graph
         } else if found.iter().any(|audience| expected.contains(&bare(audience))) {
             AudienceHint::Form
@@ -222,33 +244,62 @@ impl Attempt<'_> {
     }
 
     /// The keys that may have signed the token: the one that it names, or a few that have no names. Never none.
-    fn keys(&self) -> Result<Vec<&Rc<Key>>, Halt> {
+    fn keys(&self) -> Result<Vec<&Rc<Key>>, (Stage, Halt)> {
         let document = self.authority.document;
         let kid = self.token.header.kid.as_deref();
-        let fetched = self.given.policy.documents.get(document.0).and_then(Option::as_ref);
-        let without_kid = || Refusal::TokenMalformed(TokenFault::Form(Malformed::KeyId));
+        let is_fetched = matches!(self.given.policy.documents.get(document.0), Some(Some(_)));
+        let without_kid = || self.failed(Check::KeyId, Refusal::TokenMalformed(TokenFault::Form(Malformed::KeyId)));
         // Keys that are fetched have names; no fetch would help.
-        if fetched.is_some() && kid.is_none() {
-            return Err(without_kid().into());
+        if is_fetched && kid.is_none() {
+            return Err(without_kid());
         }
-        let address = || fetched.map_or_else(|| "the inline jwks".to_owned(), |document| document.metadata.to_string());
-        let Some(held) = self.given.keys.get(document, self.given.now) else {
-            let otherwise = Refusal::KeysUnavailable { document: address(), retry_after: 1 };
-            return Err(Halt::Lack(Box::new(Lack { document, want: Want::Any, otherwise })));
+        let Some(held) = self.held() else {
+            let otherwise = Refusal::KeysUnavailable { document: self.document(), retry_after: 1 };
+            return Err(self.lacking(Check::Keys, Want::Any, otherwise));
         };
+        self.tell(Check::Keys, Outcome::Passed);
         let binding = Binding { iss: self.iss, tid: self.tid, authority: self.authority, provider: self.provider };
-        binding.check_stated_issuer(held)?;
+        self.step(Check::StatedIssuer, binding.check_stated_issuer(held))?;
         let keys: Vec<&Rc<Key>> = held.candidates(kid, self.algorithm).collect();
         if keys.is_empty() {
-            let kid = kid.ok_or_else(without_kid)?;
-            let age = held.age(self.given.now).map(|age| age.as_secs());
-            let otherwise = Refusal::KeyUnknown { kid: excerpt(kid), document: address(), keys: held.keys.len(), age };
-            return Err(Halt::Lack(Box::new(Lack { document, want: Want::Kid, otherwise })));
+            let kid = excerpt(kid.ok_or_else(without_kid)?);
+            let missing = MissingKey {
+                kid,
+                document: self.key_document(),
+                provider: self.provider.kind,
+                keys: held.keys.len(),
+                age: held.age(self.given.now).map(|age| age.as_secs()),
+                next_refresh: None,
+            };
+            return Err(self.lacking(Check::KeyId, Want::Kid, Refusal::KeyUnknown(Box::new(missing))));
         }
-        for key in &keys {
-            binding.check_key(key, self.algorithm, held)?;
-        }
+        self.tell(Check::KeyId, Outcome::Passed);
+        let mut candidates = keys.iter();
+        self.step(Check::Key, candidates.try_for_each(|key| binding.check_key(key, self.algorithm, held)))?;
+        self.recorder.key(&|| self.key_told());
         Ok(keys)
+    }
+
+    fn lacking(&self, check: Check, want: Want, otherwise: Refusal) -> (Stage, Halt) {
+        self.tell(check, Outcome::Lacking);
+        (stage(check), Halt::Lack(Box::new(Lack { document: self.authority.document, want, otherwise })))
+    }
+
+    /// The keys of the authority, if they are held and young enough.
+    pub(super) fn held(&self) -> Option<&Held> {
+        self.given.keys.get(self.authority.document, self.given.now)
+    }
+
+    /// Where the authority's keys begin: its metadata.
+    pub(super) fn document(&self) -> String {
+        let fetched = self.given.policy.documents.get(self.authority.document.0).and_then(Option::as_ref);
+        fetched.map_or_else(|| "the inline jwks".to_owned(), |document| document.metadata.to_string())
+    }
+
+    /// Where the keys themselves are, as far as that is known.
+    pub(super) fn key_document(&self) -> String {
+        let address = self.held().and_then(|held| held.address.as_ref());
+        address.map_or_else(|| self.document(), ToString::to_string)
     }
 
     /// The verified claims, and the key that verified them.
@@ -344,8 +395,51 @@ impl Attempt<'_> {
     }
 }
 
+/// What a failed check says of how far the token came.
+fn stage(check: Check) -> Stage {
+    match check {
+        Check::Algorithm
+        | Check::Credential
+        | Check::Form
+        | Check::Issuer
+        | Check::Path
+        | Check::Policy
+        | Check::Preflight
+        | Check::Tenant
+        | Check::Type
+        | Check::Version => Stage::Authority,
+        Check::Expiry | Check::Lifetime | Check::NotBefore => Stage::Times,
+        Check::Audience => Stage::Audience,
+        Check::Client => Stage::Client,
+        Check::Claims => Stage::Claims,
+        Check::Rule => Stage::Rule,
+        Check::Key | Check::KeyId | Check::Keys | Check::StatedIssuer => Stage::Key,
+        Check::Signature => Stage::Signature,
+        Check::Identity | Check::Revocation => Stage::Grant,
+        Check::AuthContext | Check::Permissions => Stage::Permission,
+    }
+}
+
+/// Tokens for Microsoft Graph and Azure Resource Manager: by their audience, or by a `nonce` in the header, with which
+/// nobody else can verify them (entra diagnosis 3).
+pub(super) fn is_for_graph(token: &Unverified<'_>, audiences: &[&str]) -> bool {
+    const GRAPH: [&str; 5] = [
+        "00000003-0000-0000-c000-000000000000",
+        "00000002-0000-0000-c000-000000000000",
+        "https://graph.microsoft.com",
+        "https://graph.windows.net",
+        "https://management.azure.com",
+    ];
+    token.header.has_nonce || audiences.iter().any(|audience| GRAPH.contains(&audience.trim_end_matches('/')))
+}
+
+/// Whether a token has what only ID tokens have.
+pub(super) fn is_marked_as_id_token(claims: &Object) -> bool {
+    ["nonce", "at_hash", "c_hash"].iter().any(|claim| claims.contains_key(*claim))
+}
+
 /// ID tokens carry `nonce`, `at_hash` or `c_hash`, or neither a client nor a permission (entra diagnosis 5).
 fn looks_like_id_token(claims: &Object, client: Option<&str>) -> bool {
     let has = |claim: &str| claims.contains_key(claim);
-    has("nonce") || has("at_hash") || has("c_hash") || (client.is_none() && !has("scp") && !has("roles"))
+    is_marked_as_id_token(claims) || (client.is_none() && !has("scp") && !has("roles"))
 }

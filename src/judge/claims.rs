@@ -97,21 +97,39 @@ impl Times {
     /// # Errors
     /// Expired, not yet valid, or living too long.
     pub fn check(&self, now: UnixSeconds, clock_skew: Duration, max_lifetime: Option<Duration>) -> Result<(), Refusal> {
+        self.check_expiry(now, clock_skew)?;
+        self.check_not_before(now, clock_skew)?;
+        self.check_lifetime(max_lifetime)
+    }
+
+    /// `exp` alone (RFC 7519 section 4.1.4: not to be accepted on or after it).
+    pub(super) fn check_expiry(&self, now: UnixSeconds, clock_skew: Duration) -> Result<(), Refusal> {
         let skew = clock_skew.as_secs();
-        // RFC 7519 section 4.1.4: not to be accepted on or after `exp`.
-        if let Some(expires) = self.expires.filter(|expires| now >= expires.saturating_add(skew)) {
-            return Err(Refusal::TokenExpired { expires, now, skew });
+        match self.expires.filter(|expires| now >= expires.saturating_add(skew)) {
+            Some(expires) => Err(Refusal::TokenExpired { expires, now, skew }),
+            None => Ok(()),
         }
-        if let Some(not_before) = self.not_before.filter(|not_before| now.saturating_add(skew) < *not_before) {
-            return Err(Refusal::TokenNotYetValid { not_before, now, skew });
+    }
+
+    /// `nbf` alone.
+    pub(super) fn check_not_before(&self, now: UnixSeconds, clock_skew: Duration) -> Result<(), Refusal> {
+        let skew = clock_skew.as_secs();
+        match self.not_before.filter(|not_before| now.saturating_add(skew) < *not_before) {
+            Some(not_before) => Err(Refusal::TokenNotYetValid { not_before, now, skew }),
+            None => Ok(()),
         }
-        if let Some(longest) = max_lifetime {
-            let issued_at = self.issued_at.ok_or(Refusal::ClaimMissing { claim: "iat" })?;
-            let expires = self.expires.ok_or(Refusal::ClaimMissing { claim: "exp" })?;
-            let lifetime = expires.saturating_sub(issued_at);
-            if lifetime > longest.as_secs() {
-                return Err(Refusal::TokenLifetimeTooLong { lifetime, longest: longest.as_secs() });
-            }
+    }
+
+    /// `exp` − `iat` alone.
+    pub(super) fn check_lifetime(&self, max_lifetime: Option<Duration>) -> Result<(), Refusal> {
+        let Some(longest) = max_lifetime else {
+            return Ok(());
+        };
+        let issued_at = self.issued_at.ok_or(Refusal::ClaimMissing { claim: "iat" })?;
+        let expires = self.expires.ok_or(Refusal::ClaimMissing { claim: "exp" })?;
+        let lifetime = expires.saturating_sub(issued_at);
+        if lifetime > longest.as_secs() {
+            return Err(Refusal::TokenLifetimeTooLong { lifetime, longest: longest.as_secs() });
         }
         Ok(())
     }

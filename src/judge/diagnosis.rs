@@ -5,7 +5,7 @@
 //! The operator's line has what was found and what was expected.
 
 use super::excerpt;
-use super::refusal::{AudienceHint, IssuerHint, KeyFault, Refusal, RequestFault, TokenFault, TypeFault};
+use super::refusal::{AudienceHint, IssuerHint, KeyFault, MissingKey, Refusal, RequestFault, TokenFault, TypeFault};
 use crate::entra::issuer::tenant_in;
 use crate::entra::{PERSONAL_ACCOUNTS, TokenVersion};
 use crate::jose::compact::{Malformed, Segment};
@@ -73,10 +73,15 @@ impl Refusal {
                      https://<tenant ID>.ciamlogin.com/<tenant ID>/v2.0."
                         .into()
                 }
-                IssuerHint::Inconsistent { claim } => {
-                    format!("The token contradicts itself: its {claim} claim does not fit its issuer.")
+                IssuerHint::Inconsistent { claim, .. } => format!(
+                    "The token contradicts itself: its {claim} claim does not fit its issuer. Entra issues no such token: \
+                     send one as it was issued, by the authority of its own tenant."
+                ),
+                IssuerHint::NotAsStated { .. } => {
+                    "The token's issuer is not the one that the provider's metadata states. Get the token from the \
+                     authority that the API's provider is configured for."
+                        .into()
                 }
-                IssuerHint::NotAsStated => "The token's issuer is not the one that the provider's metadata states.".into(),
                 IssuerHint::OtherRule { .. } => {
                     "The token's issuer is accepted by this gateway, but not on this route.".into()
                 }
@@ -97,7 +102,9 @@ impl Refusal {
                 }
                 IssuerHint::Unknown => "The token's issuer is not accepted here.".into(),
                 IssuerHint::Unresolved => {
-                    "The token's issuer still holds a placeholder: it was not issued by Entra.".into()
+                    "The token's issuer still holds a placeholder: common and organizations are for signing in, and name \
+                     no issuer. Get the token from Entra, and have the accepted tenants configured."
+                        .into()
                 }
                 IssuerHint::Workforce => format!(
                     "This is a workforce token (Entra ID); this route accepts {}. Configure a provider of kind workforce \
@@ -108,10 +115,18 @@ impl Refusal {
             Self::Insufficient(shortfall) => shortfall.sentence(),
             Self::KeyNotAllowed(fault) => match fault {
                 KeyFault::Algorithm { .. } => "The token's key does not fit the token's algorithm.".into(),
-                KeyFault::Cloud { .. } => "The token's key belongs to another Microsoft cloud.".into(),
-                KeyFault::Issuer { .. } => "The token's key may not sign for the token's issuer.".into(),
+                KeyFault::Cloud { .. } => {
+                    "The token's key belongs to another Microsoft cloud than the provider. Sign in to the cloud of the \
+                     API's tenant, or have the provider's cloud set to the token's."
+                        .into()
+                }
+                KeyFault::Issuer { .. } => {
+                    "The token's key may not sign for the token's issuer: personal accounts and organizations have keys of \
+                     their own. Get the token from the authority of its own tenant."
+                        .into()
+                }
             },
-            Self::KeyUnknown { .. } => {
+            Self::KeyUnknown(_) => {
                 "The token's key is not among the provider's keys. An application with claims mapping needs app_id in the \
                  provider; B2C and External ID tokens need a provider of that kind; otherwise get a new token."
                     .into()
@@ -182,12 +197,12 @@ impl Refusal {
             .into(),
             Self::TokenVersionNotAllowed { found: TokenVersion::V1, .. } => {
                 "This is a v1 token; this route accepts v2. Set api.requestedAccessTokenVersion to 2 in the manifest of the \
-                 API's registration (not the client's), or add 1 to token_versions."
+                 API's registration (not the client's), and get a new token; or add 1 to token_versions."
                     .into()
             }
             Self::TokenVersionNotAllowed { found: TokenVersion::V2, .. } => {
                 "This is a v2 token; this route accepts v1. Add 2 to token_versions, or set \
-                 api.requestedAccessTokenVersion to 1 in the manifest of the API's registration."
+                 api.requestedAccessTokenVersion to 1 in the manifest of the API's registration and get a new token."
                     .into()
             }
         }
@@ -201,12 +216,21 @@ impl Refusal {
                 let allowed: Vec<&str> = allowed.iter().map(|algorithm| algorithm.name()).collect();
                 format!("alg {found}, accepted [{}]", allowed.join(", "))
             }
-            Self::AudienceNotAllowed { found, expected, .. } => {
-                format!("aud [{}], accepted [{}]", found.join(", "), expected.join(", "))
+            Self::AudienceNotAllowed { found, expected, hint } => {
+                let hint = match hint {
+                    AudienceHint::Form => " (differs in form only: v1 tokens carry the App ID URI, v2 tokens the GUID)",
+                    AudienceHint::Graph => " (a token for Microsoft Graph or Azure Resource Manager)",
+                    AudienceHint::IdToken => " (the marks of an ID token)",
+                    AudienceHint::Other => "",
+                    AudienceHint::OtherRule => " by this rule",
+                };
+                format!("aud [{}]{hint}, accepted [{}]", found.join(", "), expected.join(", "))
             }
             Self::ClaimMissing { claim } => format!("no {claim}"),
             Self::ClaimNotAllowed { claim, found, expected } => format!("{claim} {found}, expected {expected}"),
-            Self::ClientNotAllowed { found, expected } => format!("client {found}, accepted [{}]", expected.join(", ")),
+            Self::ClientNotAllowed { found, expected } => {
+                format!("azp or appid {found}, accepted [{}]", expected.join(", "))
+            }
             Self::EncryptionNotAllowed { alg, enc } => format!("encrypted with alg {alg}, enc {enc}"),
             Self::IssuerNotAllowed(fault) => {
                 let hint = match &fault.hint {
@@ -220,8 +244,8 @@ impl Refusal {
                     IssuerHint::ExternalIdHost => {
                         "an External ID token with another host than its tenant ID's".to_owned()
                     }
-                    IssuerHint::Inconsistent { claim } => format!("{claim} contradicts iss"),
-                    IssuerHint::NotAsStated => "metadata states another issuer".to_owned(),
+                    IssuerHint::Inconsistent { claim, found } => format!("{claim} {found} contradicts iss"),
+                    IssuerHint::NotAsStated { stated } => format!("metadata states {stated}"),
                     IssuerHint::OtherRule { provider } => {
                         format!("of provider {provider}, which this rule does not accept")
                     }
@@ -242,10 +266,7 @@ impl Refusal {
                 KeyFault::Cloud { kid, found, expected } => format!("key {kid} of cloud {found}, expected {expected}"),
                 KeyFault::Issuer { kid, bound_to, found } => format!("key {kid} may sign for {bound_to}, iss {found}"),
             },
-            Self::KeyUnknown { kid, document, keys, age } => {
-                let age = age.map_or("inline".to_owned(), |age| format!("{age} s old"));
-                format!("kid {kid} is not among the {keys} keys of {document} ({age})")
-            }
+            Self::KeyUnknown(missing) => missing.detail(),
             Self::KeysUnavailable { document, retry_after } => {
                 format!("no keys from {document}, next attempt in {retry_after} s")
             }
@@ -269,7 +290,8 @@ impl Refusal {
             }
             Self::TenantNotAllowed { found, allowed } => {
                 let allowed = if allowed.is_empty() { "any organization".to_owned() } else { allowed.join(", ") };
-                format!("tenant {found}, accepted [{allowed}]")
+                let personal = if found == PERSONAL_ACCOUNTS { " (personal Microsoft accounts)" } else { "" };
+                format!("tenant {found}{personal}, accepted [{allowed}]")
             }
             Self::TokenExpired { expires, now, skew } => {
                 format!("exp {expires}, {} s ago, skew {skew} s", now.saturating_sub(*expires))
@@ -288,10 +310,33 @@ impl Refusal {
                 TypeFault::Nested => "cty of a nested token".into(),
                 TypeFault::Typ(typ) => format!("typ {typ}"),
             },
-            Self::TokenVersionNotAllowed { found, provider } => {
-                format!("version {}, provider {provider} accepts the other", found.number())
+            Self::TokenVersionNotAllowed { found, provider, audience } => {
+                format!("version {}, aud {audience}, provider {provider} accepts the other", found.number())
             }
         }
+    }
+}
+
+impl MissingKey {
+    fn detail(&self) -> String {
+        let Self { kid, document, provider, keys, age, next_refresh } = self;
+        let age = match age {
+            Some(age) => format!("{age} s old, the last refresh was good"),
+            None => "inline".to_owned(),
+        };
+        let next = match next_refresh {
+            Some(0) => "; an unknown kid may refresh them now".to_owned(),
+            Some(seconds) => format!("; an unknown kid may refresh them in {seconds} s"),
+            None => String::new(),
+        };
+        let hint = match provider {
+            Kind::B2c => "; each B2C policy has its own keys: policies must hold the token's tfp",
+            Kind::ExternalId => "; External ID signs with the keys of its ciamlogin.com metadata only",
+            Kind::Oidc => "",
+            Kind::Workforce if document.contains("appid=") => "; these are the keys of the configured app_id",
+            Kind::Workforce => "; an application with claims mapping signs with a key of its own: app_id",
+        };
+        format!("kid {kid} is not among the {keys} keys of {document} ({age}{next}){hint}")
     }
 }
 

@@ -24,6 +24,10 @@ impl Opened<'_> {
         &self.text
     }
 
+    pub(super) fn was_encrypted(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// Whether a provider takes tokens that come like this.
     pub(super) fn is_for(&self, provider: usize, policy: &Policy) -> bool {
         let provider = policy.providers.all().get(provider);

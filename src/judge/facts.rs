@@ -216,7 +216,11 @@ impl Binding<'_> {
             (Some(stated), Stated::ByMetadata) => stated.admits(self.iss, self.tid),
             (None, _) | (_, Stated::ByConfiguration) => true,
         };
-        if confirmed { Ok(()) } else { Err(issuer::fault(self.iss, &[self.provider], IssuerHint::NotAsStated)) }
+        if confirmed {
+            return Ok(());
+        }
+        let stated = held.issuer.as_ref().map_or_else(String::new, |stated| excerpt(stated.as_str()));
+        Err(issuer::fault(self.iss, &[self.provider], IssuerHint::NotAsStated { stated }))
     }
 
     /// Whether a key of the document may have signed the token.

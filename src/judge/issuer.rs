@@ -34,7 +34,7 @@ pub fn wrong(iss: &str, tid: Option<&str>, accepted: &[&Provider]) -> Refusal {
                 } else if tid == tenant_in(iss) {
                     IssuerHint::Unknown
                 } else {
-                    IssuerHint::Inconsistent { claim: "tid" }
+                    inconsistent(tid)
                 }
             }
             Some(Origin { kind: Kind::Workforce, .. }) => IssuerHint::Workforce,
@@ -122,9 +122,13 @@ fn well_formed(origin: Origin<'_>, iss: &str, tid: Option<&str>, accepted: &[&Pr
     if let Some(provider) = of_kind.iter().find(serves) {
         let takes_version = provider.authorities.iter().any(|authority| authority.version == Some(version));
         return Some(match tid {
-            _ if !takes_version => Refusal::TokenVersionNotAllowed { found: version, provider: provider.name.clone() },
+            _ if !takes_version => Refusal::TokenVersionNotAllowed {
+                found: version,
+                provider: provider.name.clone(),
+                audience: String::new(),
+            },
             None => Refusal::ClaimMissing { claim: "tid" },
-            Some(_) => fault(iss, accepted, IssuerHint::Inconsistent { claim: "tid" }),
+            Some(_) => fault(iss, accepted, inconsistent(tid)),
         });
     }
     if of_kind.is_empty() {
@@ -140,6 +144,10 @@ fn well_formed(origin: Origin<'_>, iss: &str, tid: Option<&str>, accepted: &[&Pr
         .take(MOST_EXPECTED)
         .collect();
     Some(Refusal::TenantNotAllowed { found: tenant.to_owned(), allowed })
+}
+
+fn inconsistent(tid: Option<&str>) -> IssuerHint {
+    IssuerHint::Inconsistent { claim: "tid", found: excerpt(tid.unwrap_or_default()) }
 }
 
 fn differs_only_in_spelling(iss: &str, tid: Option<&str>, accepted: &[&Provider]) -> bool {

@@ -16,18 +16,22 @@ pub mod permissions;
 pub mod refusal;
 pub mod request;
 pub mod requirement;
+mod told;
+pub mod trace;
 pub mod verdict;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use serde_json::Value;
 
-use self::attempt::{Attempt, Halt, Stage};
+use self::attempt::{Attempt, Halt, Stage, is_for_graph, is_marked_as_id_token};
 use self::bearer::Credential;
 use self::facts::Facts;
 use self::memory::Memory;
-use self::refusal::{IssuerHint, Refusal, RequestFault, TokenFault, TypeFault};
+use self::refusal::{AudienceHint, IssuerHint, Refusal, RequestFault, TokenFault, TypeFault};
 use self::request::Request;
+use self::trace::{Check, Outcome, Recorder, Told, Trace, outcome};
 use self::verdict::{Grant, Judgement, Recall, Seen, Verdict};
 use crate::jose::algorithm::Algorithm;
 use crate::jose::compact::Unverified;
@@ -37,7 +41,8 @@ use crate::keys::freshness::Millis;
 use crate::keys::store::KeyStore;
 use crate::policy::provider::{Place, Provider};
 use crate::policy::requirement::Requirement;
-use crate::policy::rules::{Selection, WithoutToken};
+use crate::policy::rules::{Rule, Selection, WithoutToken};
+use crate::policy::sources::Source;
 use crate::policy::{Policy, Preflights};
 use crate::revocation::Revocations;
 
@@ -66,8 +71,22 @@ impl Given<'_> {
 /// Judges a request.
 #[must_use]
 pub fn judge(request: &Request, given: &Given<'_>) -> Judgement {
+    judge_telling(request, given, Recorder(None))
+}
+
+/// The same, by the same code, with what it did. A token that is remembered is judged whole: that says more, and ends
+/// alike.
+#[must_use]
+pub fn explain(request: &Request, given: &Given<'_>) -> (Judgement, Trace) {
+    let trace = RefCell::new(Trace::default());
+    let judgement = judge_telling(request, given, Recorder(Some(&trace)));
+    (judgement, trace.into_inner())
+}
+
+fn judge_telling(request: &Request, given: &Given<'_>, recorder: Recorder<'_>) -> Judgement {
     let (mut seen, mut recall) = (Seen::default(), Recall::None);
-    let verdict = match decide(request, given, &mut seen, &mut recall) {
+    recorder.request(request, given.seconds());
+    let verdict = match decide(request, given, &mut seen, &mut recall, recorder) {
         Ok(facts) => Verdict::Allow(Grant { facts }),
         Err(Halt::Lack(lack)) => Verdict::Lack(*lack),
         Err(Halt::Refuse(refusal)) => Verdict::Refuse(refusal),
@@ -81,21 +100,31 @@ fn decide(
     given: &Given<'_>,
     seen: &mut Seen,
     recall: &mut Recall,
+    recorder: Recorder<'_>,
 ) -> Result<Option<Rc<Facts>>, Halt> {
+    let refused = |check: Check| move |refusal: &Refusal| tell_refusal(recorder, check, refusal);
     if request.preflight && given.policy.preflights == Preflights::Pass {
+        tell(recorder, Check::Preflight, "OPTIONS with origin and access-control-request-method", "");
         return Ok(None);
     }
-    let (requirements, without_token) =
-        match given.policy.rules.select(&request.method, &request.authority, &request.path) {
-            Selection::Anonymous => return Ok(None),
-            Selection::Token { requirements, without_token } => (requirements, without_token),
-            Selection::Unreadable => return Err(Refusal::RequestMalformed(RequestFault::Path).into()),
-        };
+    let mut tell_rule = |path: &str, rule: Option<(usize, &Rule)>| recorder.rule(path, rule);
+    let selection =
+        given.policy.rules.select_telling(&request.method, &request.authority, &request.path, &mut tell_rule);
+    let (requirements, without_token) = match selection {
+        Selection::Anonymous => return Ok(None),
+        Selection::Token { requirements, without_token } => (requirements, without_token),
+        Selection::Unreadable => {
+            return Err(Refusal::RequestMalformed(RequestFault::Path)).inspect_err(refused(Check::Path))?;
+        }
+    };
     let sources = &given.policy.sources;
-    let Some(Credential { bytes, source }) = bearer::find(&request.carried, sources)? else {
+    let found = bearer::find(&request.carried, sources).inspect_err(refused(Check::Credential))?;
+    let Some(Credential { bytes, source }) = found else {
         return match without_token {
             WithoutToken::Passes => Ok(None),
-            WithoutToken::Refused => Err(Refusal::TokenMissing { usage: sources.usage() }.into()),
+            WithoutToken::Refused => {
+                Err(Refusal::TokenMissing { usage: sources.usage() }).inspect_err(refused(Check::Credential))?
+            }
         };
     };
     let comes_from = |provider: usize| {
@@ -105,7 +134,9 @@ fn decide(
     let still_good = |facts: &&Rc<Facts>| {
         comes_from(facts.place.provider) && facts.are_admitted(&requirements, given) && facts.still_hold(given)
     };
-    if let Some(facts) = given.memory.recall(bytes).filter(still_good) {
+    let remembered = given.memory.recall(bytes).filter(still_good);
+    let is_remembered = remembered.is_some();
+    if let Some(facts) = remembered.filter(|_| !recorder.is_on()) {
         *recall = Recall::Hit;
         let uses = facts
             .check_revocation(given)
@@ -115,13 +146,21 @@ fn decide(
         return Ok(Some(Rc::clone(facts)));
     }
     // What is remembered is of the right form: only others are looked at byte by byte.
-    let text = bearer::b64token(bytes)?;
+    let text = bearer::b64token(bytes).inspect_err(refused(Check::Credential))?;
+    if recorder.is_on() {
+        let place = sources.all().nth(source).map_or_else(String::new, Source::usage);
+        tell(recorder, Check::Credential, ONE_TOKEN, &place);
+        recorder.found(place, is_remembered);
+    }
     let fits_rule = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
     let accepts = |provider: usize| fits_rule(provider) && comes_from(provider);
-    let opened = encryption::open(text, &accepts, given.policy, seen)?;
-    let token = Unverified::read(opened.text()).map_err(|form| opened.fault(form))?;
+    let opened = encryption::open(text, &accepts, given.policy, seen).inspect_err(refused(Check::Form))?;
+    let token = Unverified::read(opened.text()).map_err(|form| opened.fault(form)).inspect_err(refused(Check::Form))?;
+    recorder.token(&token, opened.was_encrypted(), given);
+    tell(recorder, Check::Form, FORM, if opened.was_encrypted() { "one within a JWE" } else { "one" });
     let accepts = |provider: usize| accepts(provider) && opened.is_for(provider, given.policy);
-    let facts = judge_token(&token, &requirements, &accepts, given, seen).inspect_err(|_| note(&token, seen))?;
+    let judged = judge_token(&token, &requirements, &accepts, given, seen, recorder);
+    let facts = judged.inspect_err(|_| note(&token, seen))?;
     Ok(Some(Rc::new(facts)))
 }
 
@@ -131,17 +170,24 @@ fn judge_token(
     accepts: &dyn Fn(usize) -> bool,
     given: &Given<'_>,
     seen: &mut Seen,
+    recorder: Recorder<'_>,
 ) -> Result<Facts, Halt> {
+    let refused = |check: Check| move |refusal: &Refusal| tell_refusal(recorder, check, refusal);
     let algorithm = Algorithm::from_name(&token.header.alg)
-        .ok_or_else(|| unknown_algorithm(&token.header.alg, given.policy, accepts))?;
-    check_type(token)?;
-    let iss = claims::text(&token.claims, "iss")?.ok_or(Refusal::ClaimMissing { claim: "iss" })?;
-    let tid = tenant_claim(&token.claims)?;
+        .ok_or_else(|| unknown_algorithm(&token.header.alg, given.policy, accepts))
+        .inspect_err(refused(Check::Algorithm))?;
+    let typed = check_type(token);
+    recorder.check(Check::Type, None, outcome(&typed), &|| Some(type_told(token)));
+    typed?;
+    let iss = claims::text(&token.claims, "iss")
+        .and_then(|iss| iss.ok_or(Refusal::ClaimMissing { claim: "iss" }))
+        .inspect_err(refused(Check::Issuer))?;
+    let tid = tenant_claim(&token.claims).inspect_err(refused(Check::Tenant))?;
 
     let mut farthest: Option<(Stage, Halt)> = None;
     for place in given.policy.providers.candidates(iss, tid).filter(|place| accepts(place.provider)) {
         let Some((provider, authority)) = given.policy.providers.at(place) else { continue };
-        let attempt = Attempt { token, iss, tid, algorithm, place, provider, authority, requirements, given };
+        let attempt = Attempt { token, iss, tid, algorithm, place, provider, authority, requirements, given, recorder };
         let (stage, halt) = match attempt.run() {
             Ok(facts) => return Ok(facts),
             Err(failure) => failure,
@@ -157,7 +203,77 @@ fn judge_token(
         }
     }
     let fits_rule = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
-    Err(farthest.map_or_else(|| wrong_issuer(iss, tid, given.policy, &fits_rule).into(), |(_, halt)| halt))
+    if let Some((_, halt)) = farthest {
+        return Err(halt);
+    }
+    let refusal = mistaken(token, wrong_issuer(iss, tid, given.policy, &fits_rule), given.policy, &fits_rule);
+    let mistaken_for = [
+        (matches!(refusal, Refusal::AudienceNotAllowed { .. }), Check::Audience),
+        (matches!(refusal, Refusal::TokenTypeNotAllowed(_)), Check::Client),
+    ];
+    if let Some((_, check)) = mistaken_for.into_iter().find(|(is_this, _)| *is_this) {
+        tell_refusal(recorder, check, &refusal);
+        return Err(refusal.into());
+    }
+    recorder.check(Check::Issuer, None, Outcome::Failed, &|| {
+        let issuers = accepted(given.policy, &fits_rule).into_iter().flat_map(|provider| &provider.authorities);
+        let mut issuers: Vec<&str> = issuers.map(|authority| authority.issuer.as_str()).take(MOST_ISSUERS).collect();
+        issuers.dedup();
+        Some(Told { expected: format!("one of [{}]", issuers.join(", ")), found: excerpt(iss) })
+    });
+    Err(refusal.into())
+}
+
+/// What a compact JWS is called where one is expected.
+const FORM: &str = "a compact JWS";
+/// What is looked for in a request.
+const ONE_TOKEN: &str = "one access token";
+/// Most issuers that a trace lists.
+const MOST_ISSUERS: usize = 8;
+
+/// A check that passed outside any attempt.
+fn tell(recorder: Recorder<'_>, check: Check, expected: &str, found: &str) {
+    let told = || Some(Told { expected: expected.to_owned(), found: found.to_owned() });
+    recorder.check(check, None, Outcome::Passed, &told);
+}
+
+/// A check that failed before there was an attempt.
+fn tell_refusal(recorder: Recorder<'_>, check: Check, refusal: &Refusal) {
+    recorder.check(check, None, Outcome::Failed, &|| {
+        let expected = if check == Check::Credential {
+            ONE_TOKEN
+        } else if check == Check::Form {
+            FORM
+        } else {
+            ""
+        };
+        Some(Told { expected: expected.to_owned(), found: refusal.detail() })
+    });
+}
+
+fn type_told(token: &Unverified<'_>) -> Told {
+    let member = |value: &Option<String>| value.as_deref().map_or("absent".to_owned(), excerpt);
+    let found = format!("typ {}, cty {}", member(&token.header.typ), member(&token.header.cty));
+    Told { expected: "typ JWT or at+jwt, if any; no cty".to_owned(), found }
+}
+
+/// A token of the other version may be another mistake altogether: most tokens for Microsoft Graph are v1, and so are
+/// many ID tokens. A change of the API's registration would not help.
+fn mistaken(token: &Unverified<'_>, refusal: Refusal, policy: &Policy, fits_rule: &dyn Fn(usize) -> bool) -> Refusal {
+    let Refusal::TokenVersionNotAllowed { found, provider, .. } = refusal else {
+        return refusal;
+    };
+    let audiences = claims::audiences(&token.claims).unwrap_or_default();
+    let cut = || audiences.iter().take(5).map(|audience| excerpt(audience)).collect::<Vec<String>>();
+    if is_for_graph(token, &audiences) {
+        let expected =
+            accepted(policy, fits_rule).into_iter().flat_map(|provider| provider.audiences.clone()).collect();
+        return Refusal::AudienceNotAllowed { found: cut(), expected, hint: AudienceHint::Graph };
+    }
+    if is_marked_as_id_token(&token.claims) {
+        return Refusal::TokenTypeNotAllowed(TypeFault::IdToken);
+    }
+    Refusal::TokenVersionNotAllowed { found, provider, audience: cut().join(", ") }
 }
 
 fn unknown_algorithm(found: &str, policy: &Policy, accepts: &dyn Fn(usize) -> bool) -> Refusal {

@@ -217,6 +217,24 @@ impl Shortfall {
     }
 }
 
+/// What a rule asks, in words.
+pub(super) fn asked_for(required: &RequiredPermissions) -> String {
+    let RequiredPermissions { kind, scopes, app_roles, user_roles } = required;
+    let roles = |whose: &str, roles: &Option<Vec<String>>| {
+        roles.as_ref().map(|roles| format!("{whose}: roles any of [{}]", roles.join(", ")))
+    };
+    let scopes = scopes.as_ref().map(|scopes| {
+        let needs = match scopes.needs {
+            Needs::All => "all of",
+            Needs::Any => "any of",
+        };
+        format!("user: scp {needs} [{}]", scopes.names.join(", "))
+    });
+    let kind = kind.map(|kind| format!("only {}", kind_name(Some(kind))));
+    let parts = [kind, scopes, roles("user", user_roles), roles("app", app_roles)];
+    parts.into_iter().flatten().collect::<Vec<String>>().join("; ")
+}
+
 /// Whose token it is. `idtyp` says so where the API's registration asks for it; else a scope is a user's, and an app-only
 /// token has none, and its service principal as both `oid` and `sub`. What is neither stays untold.
 fn kind(claims: &Object, provider: Kind, scopes: &[String]) -> Result<Option<TokenKind>, TokenFault> {

@@ -135,16 +135,7 @@ pub enum Refusal {
     /// See [`Reason::KeyNotAllowed`].
     KeyNotAllowed(KeyFault),
     /// See [`Reason::KeyUnknown`].
-    KeyUnknown {
-        /// `kid`
-        kid: String,
-        /// Where the keys come from.
-        document: String,
-        /// How many keys are held.
-        keys: usize,
-        /// How old they are, in seconds; none for inline keys.
-        age: Option<u64>,
-    },
+    KeyUnknown(Box<MissingKey>),
     /// See [`Reason::KeysUnavailable`].
     KeysUnavailable {
         /// Where the keys should come from.
@@ -233,7 +224,26 @@ pub enum Refusal {
         found: TokenVersion,
         /// The provider that accepts the other one.
         provider: String,
+        /// `aud`: the API whose registration says which version its tokens have.
+        audience: String,
     },
+}
+
+/// A key that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingKey {
+    /// `kid`
+    pub kid: String,
+    /// Where the keys come from: the key document, or what stands for it.
+    pub document: String,
+    /// What kind of provider they are of.
+    pub provider: Kind,
+    /// How many keys are held.
+    pub keys: usize,
+    /// How old they are, in seconds; none for inline keys.
+    pub age: Option<u64>,
+    /// In how many seconds an unknown key may cause the next refresh; none before anybody asked.
+    pub next_refresh: Option<u64>,
 }
 
 /// What is wrong with the request.
@@ -307,9 +317,14 @@ pub enum IssuerHint {
     Inconsistent {
         /// The claim that contradicts the issuer.
         claim: &'static str,
+        /// Its value.
+        found: String,
     },
     /// Metadata states another issuer than the token.
-    NotAsStated,
+    NotAsStated {
+        /// That issuer.
+        stated: String,
+    },
     /// Accepted elsewhere, not by this rule.
     OtherRule {
         /// The provider that it belongs to.
@@ -402,7 +417,7 @@ impl Refusal {
             Self::EncryptionNotAllowed { .. } => Reason::AlgorithmNotAllowed,
             Self::IssuerNotAllowed(_) => Reason::IssuerNotAllowed,
             Self::KeyNotAllowed(_) => Reason::KeyNotAllowed,
-            Self::KeyUnknown { .. } => Reason::KeyUnknown,
+            Self::KeyUnknown(_) => Reason::KeyUnknown,
             Self::KeysUnavailable { .. } => Reason::KeysUnavailable,
             Self::RequestMalformed(_) => Reason::RequestMalformed,
             Self::RequiredClaim(fault) => fault.reason(),

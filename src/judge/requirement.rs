@@ -93,20 +93,25 @@ pub(super) fn check_claims(required: &[RequiredClaim], claims: &Object) -> Resul
     Ok(())
 }
 
+/// What a claim must hold, in words.
+pub(super) fn wanted(required: &RequiredClaim) -> String {
+    match &required.condition {
+        Condition::Present => "any value".to_owned(),
+        Condition::Values { needs, values, .. } => {
+            let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+            let needs = match needs {
+                Needs::All => "all of",
+                Needs::Any => "any of",
+            };
+            format!("{needs} [{}]", values.join(", "))
+        }
+    }
+}
+
 impl ClaimFault {
     fn of(required: &RequiredClaim, unmet: Unmet<'_>, claims: &Object) -> Self {
         let claim = required.claim.as_str().to_owned();
-        let expected = match &required.condition {
-            Condition::Present => "any value".to_owned(),
-            Condition::Values { needs, values, .. } => {
-                let values: Vec<String> = values.iter().map(ToString::to_string).collect();
-                let needs = match needs {
-                    Needs::All => "all of",
-                    Needs::Any => "any of",
-                };
-                format!("{needs} [{}]", values.join(", "))
-            }
-        };
+        let expected = wanted(required);
         // Microsoft's access token claims reference, «groups overage claim».
         let links = claims.get("_claim_names").and_then(Value::as_object);
         let is_overage = links.is_some_and(|links| links.contains_key(&claim))

@@ -53,10 +53,20 @@ impl Lack {
     /// be a good one: that is the gate's lack, not the token's fault.
     #[must_use]
     pub fn give_up(self, progress: &Progress, document: &Document, now: Millis, jitter: u8) -> Refusal {
+        let prospect = self.prospect(progress, document, now, jitter);
         if self.want == Want::Kid && progress.failures == 0 {
-            return self.otherwise;
+            return match self.otherwise {
+                Refusal::KeyUnknown(mut missing) => {
+                    missing.next_refresh = Some(match prospect {
+                        Prospect::NotBefore(pause) => pause.as_secs().saturating_add(1),
+                        Prospect::Soon => 0,
+                    });
+                    Refusal::KeyUnknown(missing)
+                }
+                other => other,
+            };
         }
-        let retry_after = match self.prospect(progress, document, now, jitter) {
+        let retry_after = match prospect {
             Prospect::NotBefore(pause) => pause.as_secs().saturating_add(1),
             Prospect::Soon => 1,
         };

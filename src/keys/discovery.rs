@@ -47,6 +47,11 @@ impl std::fmt::Display for FetchFault {
             Self::NoAnswer => formatter.write_str("no answer"),
             Self::Status(status) => write!(formatter, "status {status}"),
             Self::Metadata => formatter.write_str("the metadata is not a JSON object with issuer and jwks_uri"),
+            Self::Issuer(issuer) if Issuer::new(issuer.as_str()).is_template() => write!(
+                formatter,
+                "the metadata is that of all tenants (common, organizations), and states a template: {issuer:?}; configure \
+                 kind workforce with its tenants"
+            ),
             Self::Issuer(issuer) => write!(formatter, "the metadata states another issuer: {issuer:?}"),
             Self::KeysAddress(address) => write!(formatter, "jwks_uri leaves the authority: {address:?}"),
             Self::Keys(fault) => formatter.write_str(match fault {

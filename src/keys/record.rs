@@ -36,6 +36,7 @@ impl Fetched {
         Ok(Held {
             issuer: Some(metadata.issuer),
             cloud_instance_name: metadata.cloud_instance_name,
+            address: Some(metadata.jwks_uri),
             keys,
             fetched_at: Some(self.fetched_at),
             max_age: document.max_age,

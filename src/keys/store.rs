@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::document::DocumentId;
+use super::document::{Address, DocumentId};
 use super::freshness::Millis;
 use crate::entra::issuer::Issuer;
 use crate::jose::algorithm::Algorithm;
@@ -16,6 +16,8 @@ pub struct Held {
     pub issuer: Option<Issuer>,
     /// The cloud instance that metadata stated.
     pub cloud_instance_name: Option<String>,
+    /// Where the keys are; none for inline keys.
+    pub address: Option<Address>,
     /// The usable keys.
     pub keys: KeySet,
     /// When they were fetched, in milliseconds since the epoch; none for inline keys, which do not age.

@@ -2,12 +2,15 @@
 
 pub mod authorization_server;
 pub mod claim;
+pub mod explain;
 pub mod forward;
 mod index;
 pub mod pass_through;
 pub mod path;
 pub mod permission;
 pub mod provider;
+pub mod redirect;
+pub mod registration;
 pub mod requirement;
 pub mod resource;
 pub mod rules;
@@ -42,6 +45,10 @@ pub struct Policy {
     pub decryption_keys: Vec<DecryptionKey>,
     /// What is known to be revoked by configuration, and how `iat` is read.
     pub revocation: Option<RevocationPolicy>,
+    /// Who may see why a request is answered as it is; none: nobody.
+    pub explain: Option<explain::Explain>,
+    /// The registration bridge.
+    pub registration: Option<registration::Registration>,
     /// The documents that keys come from, by [`crate::keys::document::DocumentId`]; none for inline keys.
     pub documents: Vec<Option<Document>>,
     /// Keys given inline, with the index of their document.

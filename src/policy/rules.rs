@@ -1,6 +1,7 @@
 //! Which requests need a token, and from whom. First match wins; no match needs a token from any provider.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use regex_lite::{Regex, RegexBuilder};
 
@@ -153,6 +154,36 @@ impl PathMatcher {
     }
 }
 
+/// As the configuration writes it.
+impl fmt::Display for Matcher {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = match &self.path {
+            Some(PathMatcher::Exact(text)) => Some(format!("path {text}")),
+            Some(PathMatcher::Prefix(text)) => Some(format!("prefix {text}")),
+            Some(PathMatcher::Regex(regexes)) => {
+                let [kept, _] = regexes.as_ref();
+                let written = kept.as_str().strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$"));
+                Some(format!("regex {}", written.unwrap_or_default()))
+            }
+            None => None,
+        };
+        let methods = self.methods.as_ref().map(|methods| format!("methods [{}]", methods.join(", ")));
+        let hosts = self.hosts.as_ref().map(|hosts| {
+            let hosts: Vec<String> = hosts
+                .iter()
+                .map(|host| match host {
+                    HostMatcher::Exact(host) => host.clone(),
+                    HostMatcher::Below(suffix) => format!("*{suffix}"),
+                })
+                .collect();
+            format!("hosts [{}]", hosts.join(", "))
+        });
+        let parts: Vec<String> = [path, methods, hosts].into_iter().flatten().collect();
+        formatter.write_str(if parts.is_empty() { "everything" } else { "" })?;
+        formatter.write_str(&parts.join(", "))
+    }
+}
+
 impl HostMatcher {
     /// Reads `host` or `*.host`.
     #[must_use]
@@ -238,6 +269,17 @@ impl Rules {
     /// What a request must bring, for every way in which an upstream may read its path.
     #[must_use]
     pub fn select(&self, method: &str, authority: &str, target: &str) -> Selection<'_> {
+        self.select_telling(method, authority, target, &mut |_, _| {})
+    }
+
+    /// The same, telling each reading and the rule that is the first to match it, with its number; none if none does.
+    pub fn select_telling(
+        &self,
+        method: &str,
+        authority: &str,
+        target: &str,
+        tell: &mut dyn FnMut(&str, Option<(usize, &Rule)>),
+    ) -> Selection<'_> {
         static ANY_PROVIDER: Demand = Demand::Token(Requirement::ANY);
         if self.rules.is_empty() {
             return strictest(&[&ANY_PROVIDER]);
@@ -256,8 +298,9 @@ impl Rules {
             for case in cases {
                 let matches =
                     |at: usize| self.rules.get(at).is_some_and(|rule| rule.matches(method, &host, path, *case));
-                let first = self.index.first(path, matches).and_then(|at| self.rules.get(at));
-                let demand = first.map_or(&ANY_PROVIDER, |rule| &rule.demand);
+                let first = self.index.first(path, matches).and_then(|at| Some((at, self.rules.get(at)?)));
+                tell(path, first);
+                let demand = first.map_or(&ANY_PROVIDER, |(_, rule)| &rule.demand);
                 // Equal demands of two rules would only be looked at twice.
                 if !demands.iter().any(|known| std::ptr::eq(*known, demand)) {
                     demands.push(demand);

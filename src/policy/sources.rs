@@ -80,7 +80,8 @@ impl Source {
     }
 
     /// How a client sends a token there.
-    fn usage(&self) -> String {
+    #[must_use]
+    pub fn usage(&self) -> String {
         match self {
             Self::Cookie(name) => format!("in the cookie {name}"),
             Self::Header { name, scheme } => {

@@ -5,8 +5,10 @@ use proxy_wasm::types::{LogLevel, MapType};
 
 use super::host;
 use super::meters::Meters;
+use crate::answer::explanation::{End, explanation};
 use crate::answer::{Answer, answer};
 use crate::judge::refusal::Refusal;
+use crate::judge::trace::Trace;
 use crate::judge::verdict::{Grant, Seen};
 use crate::policy::Policy;
 use crate::policy::forward::Authorization;
@@ -18,6 +20,26 @@ pub(super) fn strip(policy: &Policy) {
     for name in &policy.forward.owned_headers {
         let _ = hostcalls::remove_map_value(MapType::HttpRequestHeaders, name);
     }
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// To pass.
+    Pass,
+    /// To be told why it would or would not, by somebody who may know.
+    Why,
+}
+
+/// Takes the explain header off. With a wrong secret, or several, it is an ordinary request.
+pub(super) fn take_wish(policy: &Policy) -> Wish {
+    let Some(explain) = &policy.explain else {
+        return Wish::Pass;
+    };
+    let value = host::request_header_values(&explain.header);
+    // Always: an empty one reads as none.
+    let _ = hostcalls::remove_map_value(MapType::HttpRequestHeaders, &explain.header);
+    if value.is_some_and(|value| explain.admits(&value)) { Wish::Why } else { Wish::Pass }
 }
 
 /// Reads what the request carries where tokens may be, and its path, from which tokens are taken off: nobody after the
@@ -92,6 +114,19 @@ pub(super) fn refuse(refusal: &Refusal, seen: &Seen, policy: &Policy, meters: &M
     host::log(LogLevel::Info, || signals::refusal_line(refusal, seen));
     let _ = hostcalls::set_property(vec![signals::STATE_REASON], Some(reason.code().as_bytes()));
     send(&answer(refusal, &policy.responses));
+}
+
+/// Answers an explain request of the effective context. The caller must not let it go on.
+pub(super) fn tell_why(trace: &Trace, end: &End<'_>, policy: &Policy) {
+    host::log(LogLevel::Info, || {
+        let verdict = match end {
+            End::Allow(_) => "allowed",
+            End::Refuse(refusal) => refusal.reason().code(),
+            End::Undecided(_) => "undecided",
+        };
+        format!("explained verdict={verdict}")
+    });
+    send(&explanation(trace, end, &policy.responses));
 }
 
 /// Sends an answer of the filter's own to the request of the effective context. The caller must not let it go on.

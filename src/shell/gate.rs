@@ -9,26 +9,34 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::LogLevel;
 
 use super::body::Body;
-use super::effects;
+use super::desk::{Desk, Form};
+use super::effects::{self, Wish};
 use super::host::{self, HostSignatures};
 use super::meters::Meters;
+use super::registrar;
 use super::relay::{Outcome, Relay};
 use super::shared::Shared;
 use super::waiting::{Waiter, Waiting};
 use crate::answer::authorization_server::{Reply, refused, reply};
+use crate::answer::explanation::End;
 use crate::answer::resource::metadata;
 use crate::feed::source::Feed;
 use crate::judge::bearer;
 use crate::judge::memory::Memory;
 use crate::judge::refusal::Refusal;
 use crate::judge::request::Request;
+use crate::judge::trace::Trace;
 use crate::judge::verdict::{Grant, Judgement, Lack, Outlook, Recall, Seen, Verdict, Want};
-use crate::judge::{Given, judge};
+use crate::judge::{Given, explain, judge};
 use crate::keys::document::{Document, DocumentId};
 use crate::keys::freshness::{Cause, Millis, millis};
 use crate::keys::store::KeyStore;
 use crate::policy::Policy;
 use crate::policy::pass_through::{PassThrough, TokenFault};
+use crate::policy::registration::Registration;
+use crate::registration::access::{Admission, admit};
+use crate::registration::reply::{self as registration_reply, Refusal as Unregistered};
+use crate::registration::route::Purpose;
 use crate::revocation::Revocations;
 
 /// Between ticks while requests wait.
@@ -49,9 +57,14 @@ pub(super) struct Gate {
     memory: RefCell<Memory>,
     waiting: RefCell<Waiting>,
     relay: Relay,
+    /// Requests for the registration bridge.
+    pub(super) desk: RefCell<Desk>,
+    tick: Cell<Duration>,
     sources: BTreeMap<DocumentId, Source>,
     /// This worker's share of the spread of refreshes.
     jitter: u8,
+    /// The root context.
+    root: u32,
 }
 
 /// A document that is fetched.
@@ -64,18 +77,26 @@ struct Source {
     unknown_kid: Cell<bool>,
 }
 
+/// What is told of a request: in the log of a refusal, or all of it to whoever asked why.
+struct Told {
+    seen: Seen,
+    trace: Option<Trace>,
+}
+
 /// What becomes of a request now.
 pub(super) enum Fate {
     Answered,
     /// It is for the token endpoint: its body is collected, and given to [`Gate::relay`].
     Collected,
     Goes,
+    /// It is for the registration bridge: its body is collected, and given to [`Gate::collect`].
+    Registers,
     /// Until this is set.
     Waits(Rc<Cell<bool>>),
 }
 
 impl Gate {
-    pub(super) fn new(policy: Policy, meters: Meters) -> Self {
+    pub(super) fn new(policy: Policy, meters: Meters, root: u32) -> Self {
         let entries = policy.revocation.as_ref().map(|revocation| revocation.entries.clone()).unwrap_or_default();
         let source = |document: &Document| Source {
             document: document.clone(),
@@ -91,8 +112,11 @@ impl Gate {
             memory: RefCell::default(),
             waiting: RefCell::default(),
             relay: Relay::default(),
+            desk: RefCell::default(),
+            tick: Cell::default(),
             sources: sources.collect(),
             jitter: u8::try_from(host::random() % 256).unwrap_or_default(),
+            root,
             policy,
             meters,
         };
@@ -102,7 +126,7 @@ impl Gate {
     }
 
     /// Judges a request of the active context and applies what comes out.
-    pub(super) fn receive(&self, context: u32, request: Request) -> Fate {
+    pub(super) fn receive(&self, context: u32, request: Request, wish: Wish) -> Fate {
         let resource = self.policy.resource.as_ref();
         if let Some(answer) = resource.and_then(|resource| metadata(resource, &request.method, &request.path)) {
             effects::send(&answer);
@@ -125,20 +149,26 @@ impl Gate {
             }
             None => {}
         }
+        self.receive_ordinary(context, request, wish)
+    }
+
+    /// Judges a request that is for nothing of the gate's own, or that has to be let through to it.
+    fn receive_ordinary(&self, context: u32, request: Request, wish: Wish) -> Fate {
         let now = host::now();
-        let mut judgement = self.judge(&request, now);
+        let mut judged = self.judge(&request, wish, now);
         // Another worker may have fetched since the last tick.
-        if let Verdict::Lack(lack) = &judgement.verdict
+        if let Verdict::Lack(lack) = &judged.0.verdict
             && self.sources.get(&lack.document).is_some_and(|source| self.load(lack.document, source))
         {
-            judgement = self.judge(&request, now);
+            judged = self.judge(&request, wish, now);
         }
-        self.remember(&request, &judgement);
-        let Judgement { verdict, seen, .. } = judgement;
+        let (Judgement { verdict, seen, recall }, told) = judged;
+        self.remember(&request, &verdict, recall, wish);
+        let told = Told { seen, trace: told };
         match verdict {
-            Verdict::Allow(grant) => self.allow(&grant),
-            Verdict::Lack(lack) => self.wait(Waiter::new(context, request), lack, &seen, now),
-            Verdict::Refuse(refusal) => self.refuse(&refusal, &seen),
+            Verdict::Allow(grant) => self.allow(&grant, told),
+            Verdict::Lack(lack) => self.wait(Waiter::new(context, request, wish), lack, told, now),
+            Verdict::Refuse(refusal) => self.refuse(&refusal, told),
         }
     }
 
@@ -151,15 +181,10 @@ impl Gate {
         }
     }
 
-    /// Sends token requests on. Only while the root context is the effective one; what it answers comes after that.
-    pub(super) fn send_relayed(&self) -> Vec<Outcome> {
-        self.pass_through().map_or_else(Vec::new, |pass_through| self.relay.turn(pass_through))
-    }
-
-    /// Answers token requests that ended.
-    pub(super) fn answer_relayed(&self, outcomes: Vec<Outcome>) {
+    /// Sends token requests on, and answers those that ended.
+    pub(super) fn turn_relay(&self) {
         let Some(pass_through) = self.pass_through() else { return };
-        for outcome in outcomes {
+        for outcome in self.relay.turn(pass_through) {
             self.relayed(pass_through, outcome);
         }
     }
@@ -169,7 +194,9 @@ impl Gate {
         let Some(outcome) = self.relay.receive(token, headers, body_size) else {
             return false;
         };
-        self.answer_relayed(outcome.into_iter().collect());
+        if let (Some(outcome), Some(pass_through)) = (outcome, self.pass_through()) {
+            self.relayed(pass_through, outcome);
+        }
         true
     }
 
@@ -190,10 +217,16 @@ impl Gate {
                 refused(fault)
             }
         };
-        // A client that hung up has no context any more.
-        if hostcalls::set_effective_context(context).is_ok() {
-            effects::send(&answer);
-        }
+        self.as_stream(context, || effects::send(&answer));
+    }
+
+    /// Acts for a request, from wherever; none if its client hung up, for then it has no context any more. Afterwards the
+    /// root's is the effective one again: a call that is sent in a request's place would end with its stream.
+    pub(super) fn as_stream<T>(&self, context: u32, act: impl FnOnce() -> T) -> Option<T> {
+        hostcalls::set_effective_context(context).ok()?;
+        let acted = act();
+        let _ = hostcalls::set_effective_context(self.root);
+        Some(acted)
     }
 
     /// Answers those whose fetch has ended or whose time is over. Each is judged again from the start.
@@ -209,19 +242,83 @@ impl Gate {
             ended || waiter.deadline <= now
         });
         for waiter in ready {
-            // A client that hung up has no context any more.
-            if hostcalls::set_effective_context(waiter.context).is_ok()
-                && matches!(self.settle(waiter, now), Fate::Goes)
-            {
-                let _ = hostcalls::resume_http_request();
-            }
+            let context = waiter.context;
+            self.as_stream(context, || match self.settle(waiter, now) {
+                Fate::Answered => self.desk.borrow_mut().forget(context),
+                Fate::Goes if self.desk.borrow().has(context) => self.desk.borrow_mut().admit(context),
+                Fate::Goes => {
+                    let _ = hostcalls::resume_http_request();
+                }
+                Fate::Collected | Fate::Registers | Fate::Waits(_) => {}
+            });
         }
         self.meters.waiting(self.waiting.borrow().len());
+    }
+
+    /// Receives a request for the registration bridge. It never goes on to the upstream.
+    pub(super) fn receive_registration(
+        &self,
+        context: u32,
+        settings: &Registration,
+        purpose: Purpose,
+        request: Request,
+        wish: Wish,
+        is_whole: bool,
+    ) -> Fate {
+        if let Purpose::Preflight(methods) = &purpose {
+            effects::send(&registration_reply::preflight(methods));
+            return Fate::Answered;
+        }
+        let authorization = host::request_header("authorization");
+        let (ticket, is_admitted) = match admit(&purpose, authorization.as_deref(), settings) {
+            Admission::Admitted(ticket) => (ticket, true),
+            Admission::Judge => (None, false),
+            Admission::Refused(refusal) => {
+                registrar::refuse(self, &refusal);
+                return Fate::Answered;
+            }
+        };
+        let is_whole = is_whole || !purpose.reads_body();
+        let endpoint = endpoint(settings);
+        let form = Form { purpose, ticket, endpoint, body: Vec::new(), is_whole, is_admitted };
+        if !self.desk.borrow_mut().open(context, form, host::now()) {
+            registrar::refuse(self, &Unregistered::Rate(1));
+            return Fate::Answered;
+        }
+        if !is_admitted {
+            match self.receive_ordinary(context, request, wish) {
+                Fate::Answered => {
+                    self.desk.borrow_mut().forget(context);
+                    return Fate::Answered;
+                }
+                Fate::Goes => self.desk.borrow_mut().admit(context),
+                Fate::Collected | Fate::Registers | Fate::Waits(_) => {}
+            }
+        }
+        self.set_tick(true);
+        if is_whole { Fate::Answered } else { Fate::Registers }
+    }
+
+    /// Takes the body of a request for the bridge.
+    pub(super) fn collect(&self, context: u32, body: Body) {
+        // Answers are not sent while the desk is borrowed.
+        let collected = self.desk.borrow_mut().collect(context, body);
+        if collected.is_err() {
+            registrar::refuse(self, &Unregistered::BodyTooLarge);
+        }
+    }
+
+    /// Whether a request that waited may go on.
+    pub(super) fn was_released(&self, context: u32) -> bool {
+        self.released.borrow().contains(&context)
     }
 
     /// Forgets a stream that is gone.
     pub(super) fn forget(&self, context: u32) {
         self.relay.forget(context);
+        if let Ok(mut desk) = self.desk.try_borrow_mut() {
+            desk.forget(context);
+        }
         if let Ok(mut waiting) = self.waiting.try_borrow_mut() {
             waiting.forget(context);
             self.meters.waiting(waiting.len());
@@ -260,11 +357,20 @@ impl Gate {
     /// Sets the next tick: soon while somebody waits, or while there is more to load.
     pub(super) fn set_tick(&self, is_busy: bool) {
         let period = match self.feed() {
-            _ if is_busy || self.waiting.borrow().len() > 0 || self.relay.is_due() => TICK_WAITING,
+            _ if is_busy
+                || self.waiting.borrow().len() > 0
+                || self.relay.is_due()
+                || !self.desk.borrow().is_empty() =>
+            {
+                TICK_WAITING
+            }
             Some(_) => TICK_FED,
             None => TICK_IDLE,
         };
-        let _ = hostcalls::set_tick_period(period);
+        // Setting it starts the period anew: whoever does so at every request never ticks.
+        if self.tick.replace(period) != period {
+            let _ = hostcalls::set_tick_period(period);
+        }
     }
 
     /// Tells what is known of revocations.
@@ -305,7 +411,7 @@ impl Gate {
         }
     }
 
-    fn judge(&self, request: &Request, now: Millis) -> Judgement {
+    fn judge(&self, request: &Request, wish: Wish, now: Millis) -> (Judgement, Option<Trace>) {
         let given = Given {
             policy: &self.policy,
             keys: &self.keys.borrow(),
@@ -314,17 +420,23 @@ impl Gate {
             now,
             signatures: &HostSignatures,
         };
-        judge(request, &given)
+        match wish {
+            Wish::Pass => (judge(request, &given), None),
+            Wish::Why => {
+                let (judgement, trace) = explain(request, &given);
+                (judgement, Some(trace))
+            }
+        }
     }
 
     /// Counts whether the token was remembered, and remembers one that was verified just now.
-    fn remember(&self, request: &Request, judgement: &Judgement) {
-        match judgement.recall {
-            Recall::Hit => self.meters.recalled(),
-            Recall::Miss => self.meters.not_recalled(),
-            Recall::None => return,
+    fn remember(&self, request: &Request, verdict: &Verdict, recall: Recall, wish: Wish) {
+        match (wish, recall) {
+            (Wish::Why, _) | (Wish::Pass, Recall::None) => return,
+            (Wish::Pass, Recall::Hit) => self.meters.recalled(),
+            (Wish::Pass, Recall::Miss) => self.meters.not_recalled(),
         }
-        let Judgement { verdict: Verdict::Allow(grant), recall: Recall::Miss, .. } = judgement else { return };
+        let (Verdict::Allow(grant), Recall::Miss) = (verdict, recall) else { return };
         let found = bearer::find(&request.carried, &self.policy.sources).ok().flatten();
         let token = found.and_then(|credential| bearer::b64token(credential.bytes).ok());
         if let (Some(facts), Some(token)) = (grant.facts(), token) {
@@ -332,47 +444,60 @@ impl Gate {
         }
     }
 
-    fn allow(&self, grant: &Grant) -> Fate {
+    /// Lets a request pass, unless it only asked whether it would.
+    fn allow(&self, grant: &Grant, told: Told) -> Fate {
+        if let Some(trace) = told.trace {
+            effects::tell_why(&trace, &End::Allow(grant), &self.policy);
+            return Fate::Answered;
+        }
         effects::allow(grant, &self.policy, &self.meters);
         Fate::Goes
     }
 
-    fn refuse(&self, refusal: &Refusal, seen: &Seen) -> Fate {
-        effects::refuse(refusal, seen, &self.policy, &self.meters);
+    fn refuse(&self, refusal: &Refusal, told: Told) -> Fate {
+        match told.trace {
+            Some(trace) => effects::tell_why(&trace, &End::Refuse(refusal), &self.policy),
+            None => effects::refuse(refusal, &told.seen, &self.policy, &self.meters),
+        }
         Fate::Answered
     }
 
     fn settle(&self, waiter: Waiter, now: Millis) -> Fate {
-        let judgement = self.judge(&waiter.request, now);
-        self.remember(&waiter.request, &judgement);
-        let Judgement { verdict, seen, .. } = judgement;
+        let (Judgement { verdict, seen, recall }, mut trace) = self.judge(&waiter.request, waiter.wish, now);
+        self.remember(&waiter.request, &verdict, recall, waiter.wish);
+        if let Some(trace) = &mut trace {
+            let waited = waiter.documents.iter().filter_map(|id| Some(self.source(*id)?.0.metadata.to_string()));
+            trace.waited_for = waited.collect();
+        }
+        let told = Told { seen, trace };
         let lack = match verdict {
             Verdict::Allow(grant) => {
-                waiter.goes.set(true);
-                return self.allow(&grant);
+                let fate = self.allow(&grant, told);
+                waiter.goes.set(matches!(fate, Fate::Goes));
+                return fate;
             }
             Verdict::Lack(lack) => lack,
-            Verdict::Refuse(refusal) => return self.refuse(&refusal, &seen),
+            Verdict::Refuse(refusal) => return self.refuse(&refusal, told),
         };
         // With two providers a token may lack one document's keys after another's, but none of them twice.
         if waiter.deadline > now && !waiter.documents.contains(&lack.document) {
-            return self.wait(waiter, lack, &seen, now);
+            return self.wait(waiter, lack, told, now);
         }
         let refusal = match self.source(lack.document) {
             Some((document, shared)) => lack.give_up(&shared.progress(), document, now, self.jitter),
             None => lack.otherwise,
         };
-        self.refuse(&refusal, &seen)
+        self.refuse(&refusal, told)
     }
 
-    fn wait(&self, mut waiter: Waiter, lack: Lack, seen: &Seen, now: Millis) -> Fate {
+    fn wait(&self, mut waiter: Waiter, lack: Lack, told: Told, now: Millis) -> Fate {
         let (id, want) = (lack.document, lack.want);
         let Some(Source { document, shared, unknown_kid, .. }) = self.sources.get(&id) else {
-            return self.refuse(&lack.otherwise, seen);
+            return self.refuse(&lack.otherwise, told);
         };
         let progress = shared.progress();
         match lack.outlook(&progress, document, now, self.jitter) {
-            Outlook::Refuse(refusal) => return self.refuse(&refusal, seen),
+            Outlook::Refuse(refusal) => return self.refuse(&refusal, told),
             Outlook::Wait => {}
         }
         waiter.documents.push(id);
@@ -381,7 +506,7 @@ impl Gate {
         let goes = Rc::clone(&waiter.goes);
         if self.waiting.borrow_mut().add(waiter).is_err() {
             let refusal = Refusal::KeysUnavailable { document: document.metadata.to_string(), retry_after: 1 };
-            return self.refuse(&refusal, seen);
+            return self.refuse(&refusal, told);
         }
         if want == Want::Kid {
             unknown_kid.set(true);
@@ -404,4 +529,13 @@ fn level(fault: TokenFault) -> LogLevel {
         | TokenFault::NotSent
         | TokenFault::Unusable { .. } => LogLevel::Warn,
     }
+}
+
+/// The address of the endpoint, as the client knows it.
+fn endpoint(settings: &Registration) -> String {
+    let origin = settings.public_url.clone().unwrap_or_else(|| {
+        let scheme = host::request_text(":scheme");
+        format!("{}://{}", if scheme == "http" { "http" } else { "https" }, host::request_text(":authority"))
+    });
+    format!("{origin}{}", settings.path)
 }

@@ -9,6 +9,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
 use crate::judge::refusal::Reason;
+use crate::registration::reply::Outcome;
 use crate::signals;
 
 /// The numbers of all metrics.
@@ -21,6 +22,7 @@ pub(super) struct Meters {
     revoked_hits: Counter,
     token_passed: Counter,
     token_failed: Counter,
+    registration: Vec<u32>,
     fetch_ok: u32,
     fetch_failed: u32,
     skipped: u32,
@@ -68,6 +70,10 @@ impl Meters {
             revoked_hits: of_requests(signals::REVOCATION_HITS)?,
             token_passed: of_requests(signals::TOKEN_REQUESTS_PASSED)?,
             token_failed: of_requests(signals::TOKEN_REQUESTS_FAILED)?,
+            registration: Outcome::ALL
+                .iter()
+                .map(|outcome| of_fetches(&signals::registration(*outcome)))
+                .collect::<Option<_>>()?,
             fetch_ok: of_fetches(signals::KEYS_FETCH_OK)?,
             fetch_failed: of_fetches(signals::KEYS_FETCH_FAILED)?,
             skipped: of_fetches(signals::KEYS_SKIPPED)?,
@@ -116,6 +122,13 @@ impl Meters {
 
     pub(super) fn token_failed(&self) {
         self.token_failed.count();
+    }
+
+    pub(super) fn registration(&self, outcome: Outcome) {
+        let at = Outcome::ALL.iter().position(|known| *known == outcome);
+        if let Some(metric) = at.and_then(|at| self.registration.get(at)) {
+            add(*metric, 1);
+        }
     }
 
     pub(super) fn recalled(&self) {

@@ -6,16 +6,19 @@
 #![cfg_attr(not(feature = "entry"), allow(dead_code, reason = "only the entry point uses most of it"))]
 
 mod body;
+mod desk;
 mod effects;
 mod feeder;
 mod fetches;
 mod gate;
 pub mod host;
 mod meters;
+mod registrar;
 mod relay;
 mod root;
 mod session;
 mod shared;
+mod vault;
 mod waiting;
 
 /// The SDK's entry point is an `extern` function, which is unsafe by the language's rules; its body is safe.
@@ -25,6 +28,6 @@ mod entry {
     use proxy_wasm::traits::RootContext;
 
     proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|_| -> Box<dyn RootContext> { Box::new(super::root::Root::default()) });
+        proxy_wasm::set_root_context(|context| -> Box<dyn RootContext> { Box::new(super::root::Root::new(context)) });
     }}
 }

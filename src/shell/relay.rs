@@ -105,8 +105,8 @@ impl Relay {
         self.exchanges.borrow().iter().any(|exchange| matches!(exchange.stage, Stage::Ready { .. }))
     }
 
-    /// Sends what is to be sent. Only where the root context is the effective one: a call of another would end with its
-    /// stream. Says which requests end here: those that could not be sent, and those whose form did not arrive.
+    /// Sends what is to be sent.
+    /// Says which requests end here: those that could not be sent, and those whose form did not arrive.
     pub(super) fn turn(&self, pass_through: &PassThrough) -> Vec<Outcome> {
         let mut exchanges = self.exchanges.borrow_mut();
         if exchanges.is_empty() {

@@ -12,6 +12,7 @@ use super::fetches::Fetches;
 use super::gate::Gate;
 use super::host;
 use super::meters::Meters;
+use super::registrar::Registrar;
 use super::session::Session;
 use crate::config;
 
@@ -21,18 +22,30 @@ const TICK_FIRST: Duration = Duration::from_millis(1);
 /// One plugin in one worker.
 #[derive(Default)]
 pub(super) struct Root {
+    /// The context itself.
+    context: u32,
     gate: Option<Rc<Gate>>,
     fetches: Fetches,
     feeder: Option<Feeder>,
+    registrar: Option<Registrar>,
 }
 
 impl Root {
-    /// Gives the revocation feed its turn; whether there is more to do at once.
-    fn feed(&mut self, gate: &Gate) -> bool {
-        match (&mut self.feeder, gate.feed()) {
+    pub(super) fn new(context: u32) -> Self {
+        Self { context, ..Self::default() }
+    }
+
+    /// Gives all that goes on beside requests its turn.
+    fn turn(&mut self, gate: &Gate) {
+        let is_feeding = match (&mut self.feeder, gate.feed()) {
             (Some(feeder), Some(feed)) => feeder.turn(feed, gate),
             (Some(_) | None, _) => false,
-        }
+        };
+        let is_registering = match (&mut self.registrar, &gate.policy.registration) {
+            (Some(registrar), Some(settings)) => registrar.turn(gate, settings),
+            (Some(_) | None, _) => false,
+        };
+        gate.set_tick(is_feeding || is_registering);
     }
 }
 
@@ -45,8 +58,13 @@ impl Context for Root {
         if let (Some(feeder), Some(feed)) = (&mut self.feeder, gate.feed())
             && feeder.receive(feed, gate, token, headers, body_size)
         {
-            let is_busy = self.feed(gate);
-            gate.set_tick(is_busy);
+            self.turn(gate);
+            return;
+        }
+        if let (Some(registrar), Some(settings)) = (&mut self.registrar, &gate.policy.registration)
+            && registrar.receive(gate, settings, token, headers, body_size)
+        {
+            self.turn(gate);
             return;
         }
         if gate.receive_relayed(token, headers, body_size) {
@@ -75,8 +93,9 @@ impl RootContext for Root {
         let Some(meters) = Meters::define() else {
             return false;
         };
-        let gate = Gate::new(policy, meters);
+        let gate = Gate::new(policy, meters, self.context);
         self.feeder = gate.feed().map(|feed| Feeder::new(feed, &gate));
+        self.registrar = gate.policy.registration.as_ref().map(Registrar::new);
         self.gate = Some(Rc::new(gate));
         hostcalls::set_tick_period(TICK_FIRST).is_ok()
     }
@@ -86,15 +105,12 @@ impl RootContext for Root {
             return;
         };
         gate.load_shared();
-        // Calls first: who answers a request acts in its name from then on, and a call would end with its stream.
         self.fetches.start_due(&gate);
-        let is_busy = self.feed(&gate);
-        let ended = gate.send_relayed();
-        gate.answer_relayed(ended);
+        gate.turn_relay();
         gate.answer_waiters();
         gate.tell_age();
         gate.meters.tell();
-        gate.set_tick(is_busy);
+        self.turn(&gate);
     }
 
     fn get_type(&self) -> Option<ContextType> {

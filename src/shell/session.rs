@@ -14,6 +14,8 @@ use super::host::{self, request_header, request_text};
 use super::relay::MOST_FORM_BYTES;
 use crate::judge::request::Request;
 use crate::policy::{Policy, Preflights};
+use crate::registration::limits::MAX_BODY_BYTES;
+use crate::registration::route::Purpose;
 
 /// A stream.
 pub(super) struct Session {
@@ -31,6 +33,8 @@ enum State {
     Goes,
     /// It is held back: nothing was decided yet, or the request was answered here.
     Held,
+    /// It is collected for the registration bridge.
+    Registering(Collector),
     /// It is held back until this is set.
     Waiting(Rc<Cell<bool>>),
 }
@@ -42,19 +46,20 @@ impl Session {
 
     /// What becomes of what follows the headers. `read` takes it in, if it is collected.
     fn proceed(&mut self, read: impl FnOnce(&mut Collector) -> Body) -> Action {
-        match &mut self.state {
+        let body = match &mut self.state {
             State::Goes => return Action::Continue,
             State::Waiting(goes) if goes.get() => return Action::Continue,
-            State::Held | State::Waiting(_) => {}
-            State::Collecting(collector) => match read(collector) {
-                Body::Partial => {}
-                body @ (Body::TooLarge | Body::Whole(_)) => {
-                    self.state = State::Held;
-                    if let Some(gate) = &self.gate {
-                        gate.relay(self.context, body);
-                    }
-                }
-            },
+            State::Held | State::Waiting(_) => return Action::Pause,
+            State::Collecting(collector) | State::Registering(collector) => read(collector),
+        };
+        if !matches!(body, Body::Partial)
+            && let Some(gate) = &self.gate
+        {
+            match self.state {
+                State::Registering(_) => gate.collect(self.context, body),
+                State::Collecting(_) | State::Goes | State::Held | State::Waiting(_) => gate.relay(self.context, body),
+            }
+            self.state = State::Held;
         }
         Action::Pause
     }
@@ -68,11 +73,12 @@ impl HttpContext for Session {
             let _ = hostcalls::send_http_response(503, vec![], None);
             return Action::Pause;
         };
+        let wish = effects::take_wish(&gate.policy);
         effects::strip(&gate.policy);
         // Every read is a call to the host: what nothing looks at is not read.
-        let Policy { rules, preflights, resource, authorization_server, sources, .. } = &gate.policy;
+        let Policy { rules, preflights, resource, authorization_server, registration, sources, .. } = &gate.policy;
         let text = |name, needed| if needed { request_text(name) } else { String::new() };
-        let tells = resource.is_some() || authorization_server.is_some();
+        let tells = resource.is_some() || authorization_server.is_some() || registration.is_some();
         let reads_path = !rules.is_empty() || tells || sources.read_queries();
         let mut path = if reads_path { request_header(":path").unwrap_or_default() } else { Vec::new() };
         let carried = effects::take(&gate.policy, &mut path);
@@ -80,7 +86,12 @@ impl HttpContext for Session {
         let is_for_gate = resource.as_ref().is_some_and(|resource| resource.document_at(&path).is_some())
             || authorization_server.as_ref().is_some_and(|server| server.place(&path).is_some());
         let look_for_preflights = *preflights == Preflights::Pass;
-        let method = text(":method", rules.look_at_method() || look_for_preflights || is_for_gate);
+        let is_below = registration.as_ref().is_some_and(|settings| path.starts_with(&settings.path));
+        let method = text(":method", rules.look_at_method() || look_for_preflights || is_for_gate || is_below);
+        let for_bridge = registration.as_ref().filter(|_| is_below).and_then(|settings| {
+            let purpose = Purpose::of(&method, &path, settings)?;
+            Some((settings, purpose))
+        });
         let request = Request {
             preflight: look_for_preflights && is_preflight(&method),
             method,
@@ -88,7 +99,13 @@ impl HttpContext for Session {
             path,
             carried,
         };
-        self.state = match gate.receive(self.context, request) {
+        let fate = match for_bridge {
+            Some((settings, purpose)) => {
+                gate.receive_registration(self.context, settings, purpose, request, wish, end_of_stream)
+            }
+            None => gate.receive(self.context, request, wish),
+        };
+        self.state = match fate {
             Fate::Answered => State::Held,
             Fate::Collected if end_of_stream => {
                 gate.relay(self.context, Body::Whole(Vec::new()));
@@ -96,6 +113,7 @@ impl HttpContext for Session {
             }
             Fate::Collected => State::Collecting(Collector::new(MOST_FORM_BYTES)),
             Fate::Goes => State::Goes,
+            Fate::Registers => State::Registering(Collector::new(MAX_BODY_BYTES)),
             Fate::Waits(goes) => State::Waiting(goes),
         };
         if matches!(self.state, State::Goes) { Action::Continue } else { Action::Pause }
@@ -119,7 +137,7 @@ fn is_preflight(method: &str) -> bool {
 impl Drop for Session {
     fn drop(&mut self) {
         match (&self.state, &self.gate) {
-            (State::Waiting(_) | State::Collecting(_) | State::Held, Some(gate)) => gate.forget(self.context),
+            (State::Collecting(_) | State::Held | State::Registering(_) | State::Waiting(_), Some(gate)) => gate.forget(self.context),
             (State::Goes, _) | (_, None) => {}
         }
     }

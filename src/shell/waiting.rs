@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::effects::Wish;
 use crate::judge::request::Request;
 use crate::keys::document::DocumentId;
 use crate::keys::freshness::Millis;
@@ -18,6 +19,8 @@ pub(super) struct Waiter {
     pub(super) goes: Rc<Cell<bool>>,
     /// What it is judged from.
     pub(super) request: Request,
+    /// What it asks for.
+    pub(super) wish: Wish,
     /// The documents that it waits or has waited for, the present one last.
     pub(super) documents: Vec<DocumentId>,
     /// How many fetches of the present document had ended when it began to wait.
@@ -28,8 +31,8 @@ pub(super) struct Waiter {
 
 impl Waiter {
     /// A request that begins to wait. For what, and how long, is set by whoever lets it.
-    pub(super) fn new(context: u32, request: Request) -> Self {
-        Self { context, goes: Rc::default(), request, documents: Vec::new(), outcomes: 0, deadline: 0 }
+    pub(super) fn new(context: u32, request: Request, wish: Wish) -> Self {
+        Self { context, goes: Rc::default(), request, wish, documents: Vec::new(), outcomes: 0, deadline: 0 }
     }
 }
 

@@ -49,8 +49,10 @@ async fn roles_say_who_may_what() {
         (json!(["Revocations.Read"]), [true, true, false, false]),
         (json!(["Revocations.Manage"]), [true, true, true, false]),
         (json!(["Revocations.Keys"]), [true, true, false, true]),
+        // A lone text is a list of one.
+        (json!("Revocations.Manage"), [true, true, true, false]),
         (json!(["Orders.Read.All", "revocations.manage"]), [false; 4]),
-        (json!("Revocations.Manage"), [false; 4]),
+        (json!("Revocations.Manage Revocations.Keys"), [false; 4]),
     ] {
         // An application's token, and a user's.
         for scopes in [json!(null), json!("Orders.Read")] {

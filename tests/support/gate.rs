@@ -81,6 +81,16 @@ impl Gate {
 
     /// A request with these headers; tokens in its query are taken off as the shell does.
     pub(crate) fn judge_request(&self, target: &str, headers: &[(&str, &str)]) -> Judgement {
+        self.ask(target, headers, judge)
+    }
+
+    /// Whatever is asked of the core about such a request.
+    pub(crate) fn ask<T>(
+        &self,
+        target: &str,
+        headers: &[(&str, &str)],
+        question: impl FnOnce(&Request, &Given<'_>) -> T,
+    ) -> T {
         let value = |name: &String| {
             let found = headers.iter().find(|(known, _)| known == name);
             found.map(|(_, value)| value.as_bytes().to_vec())
@@ -106,7 +116,7 @@ impl Gate {
             now: u64::try_from(self.now).unwrap() * 1_000,
             signatures: self.signatures,
         };
-        judge(&request, &given)
+        question(&request, &given)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::wording::time;
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// The keys, in the order in which they sign
+    #[command(after_long_help = "Example:\n  entra-gate revocations keys list --output json | jq -r '.keys[].kid'")]
     List(Connection),
     /// The public keys as a JWK set: what the filter's `revocation.feed.keys` takes
     #[command(after_long_help = "Example:\n  entra-gate revocations keys public > feed-keys.json")]
@@ -23,6 +24,7 @@ pub(crate) enum Command {
     #[command(after_long_help = ROTATE_EXAMPLES)]
     Rotate(Rotate),
     /// Take a key that does not sign any more out of the published set, for good
+    #[command(after_long_help = RETIRE_EXAMPLE)]
     Retire(Retire),
 }
 
@@ -33,6 +35,11 @@ Examples:
   entra-gate revocations keys rotate --signs-in 7d --reason 'yearly'
   # Somebody else has the old key
   entra-gate revocations keys rotate --signs-in 0s --reason 'key leaked'";
+
+const RETIRE_EXAMPLE: &str = "Behind -- because a `kid` may begin with a hyphen.
+
+Example:
+  entra-gate revocations keys retire --reason 'yearly' -- mpwcwFWMbotg9A3O8JfP2b9smXUqvpRd9xXbdNalaaY";
 
 /// `keys rotate`
 #[derive(Args)]

@@ -78,7 +78,7 @@ struct Subject {
     #[arg(long, value_name = "GUID")]
     user: Option<String>,
     /// Sign-in session (`sid`), with --tenant
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     session: Option<String>,
     /// Client application (`azp`, `appid`), with --tenant
     #[arg(long, value_name = "GUID")]
@@ -87,10 +87,10 @@ struct Subject {
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
     /// One token, by its identifier (`uti`, else `jti`), never the token itself; with --issuer
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     token: Option<String>,
     /// Pairwise subject (`sub`), with --issuer
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     subject: Option<String>,
 }
 

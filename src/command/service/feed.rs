@@ -183,7 +183,8 @@ impl Publisher {
                 ends, "a gate has seen more than this database holds: if it was restored, see --sequence-at-least"
             );
         }
-        let up_to_date = *since == head.sequence || is_known(known, &tag(head.sequence));
+        // Whoever knows nothing yet lets nobody in until there is an answer, though there may be nothing to tell.
+        let up_to_date = (*since > 0 && *since == head.sequence) || is_known(known, &tag(head.sequence));
         if up_to_date && !wait.is_zero() {
             let (mut news, mut closing) = (self.head.subscribe(), self.closing.subscribe());
             tokio::select! {

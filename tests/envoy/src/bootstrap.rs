@@ -30,6 +30,8 @@ pub struct Options {
     pub delivery: Delivery,
     /// How many workers.
     pub workers: u32,
+    /// Merged over the plugin's configuration for Envoy, which is beside the filter's own.
+    pub plugin: Value,
     /// Environment variables that the filter sees.
     pub environment: Vec<(String, String)>,
     /// Whether bodies reach the filter while it holds headers back, which endpoints that read bodies need.
@@ -51,6 +53,7 @@ impl Options {
             configuration,
             delivery: Delivery::default(),
             workers: 2,
+            plugin: json!({}),
             environment: Vec::new(),
             allow_on_headers_stop_iteration: false,
             connection_manager: json!({}),
@@ -105,7 +108,9 @@ impl Options {
         manager
     }
 
-    fn filter(&self, wasm: &Path) -> Value {
+    /// The gate's own filter.
+    #[must_use]
+    pub fn filter(&self, wasm: &Path) -> Value {
         let configuration = match self.delivery {
             Delivery::Struct => {
                 json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": self.configuration})
@@ -116,7 +121,7 @@ impl Options {
             }),
         };
         let names: Vec<&str> = self.environment.iter().map(|(name, _)| name.as_str()).collect();
-        json!({
+        let mut filter = json!({
             "name": "entra_gate",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
@@ -134,7 +139,9 @@ impl Options {
                     "configuration": configuration,
                 },
             },
-        })
+        });
+        merge(&mut filter["typed_config"]["config"], &self.plugin);
+        filter
     }
 }
 

@@ -37,6 +37,16 @@ impl Entra {
         self.control(Request::delete("/_mock/faults")).await;
     }
 
+    /// Changes what is wrong with Graph; members as in the mock's README.
+    pub async fn graph(&self, knobs: Value) {
+        self.control(Request::post("/_mock/graph", &knobs)).await;
+    }
+
+    /// What Graph holds: `applications`, `deleted`, `service_principals`.
+    pub async fn graph_objects(&self) -> Value {
+        self.control(Request::get("/_mock/graph")).await
+    }
+
     /// Changes what is published.
     pub async fn keys(&self, change: Value) {
         self.control(Request::post("/_mock/keys", &change)).await;

@@ -1,4 +1,5 @@
-//! An HTTP/1.1 client with a connection for each request, so that requests spread over Envoy's workers.
+//! An HTTP/1.1 client with a connection for each request, so that requests spread over Envoy's workers; or one that is
+//! kept, so that they do not.
 
 use std::io;
 
@@ -11,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::patience::DEADLINE;
@@ -38,6 +40,16 @@ pub struct Answer {
     /// The body.
     pub body: Bytes,
 }
+
+/// A connection that is kept; it closes when dropped.
+#[derive(Debug)]
+pub struct Kept {
+    origin: Origin,
+    sender: Sender,
+    running: JoinHandle<()>,
+}
+
+type Sender = http1::SendRequest<Full<Bytes>>;
 
 impl Origin {
     /// From host and port.
@@ -84,19 +96,8 @@ impl Origin {
     async fn exchange(&self, request: Request) -> io::Result<Answer> {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(self.connect().await?)).await.map_err(io::Error::other)?;
-        let mut builder = hyper::Request::builder().method(request.method.as_str()).uri(&request.path);
-        if !request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(HOST.as_str())) {
-            builder = builder.header(HOST, self.authority());
-        }
-        for (name, value) in request.headers {
-            builder = builder.header(name, value);
-        }
-        let request = builder.body(Full::new(request.body)).map_err(io::Error::other)?;
-        let answered = async {
-            let (parts, body) = sender.send_request(request).await?.into_parts();
-            let body = body.collect().await?.to_bytes();
-            Ok::<_, hyper::Error>(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
-        };
+        let request = request.to(self)?;
+        let answered = answered(&mut sender, request);
         tokio::pin!(connection);
         tokio::pin!(answered);
         tokio::select! {
@@ -104,6 +105,20 @@ impl Origin {
             // The connection may end just before the answer is taken from it.
             _ = &mut connection => answered.await.map_err(io::Error::other),
         }
+    }
+
+    /// A connection for several requests, which all reach the same worker.
+    ///
+    /// # Errors
+    /// When there is none to be had.
+    pub async fn keep(&self) -> io::Result<Kept> {
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(self.connect().await?)).await.map_err(io::Error::other)?;
+        let running = tokio::spawn(async move {
+            // How it ended is told by the request that was under way.
+            let _ = connection.await;
+        });
+        Ok(Kept { origin: self.clone(), sender, running })
     }
 
     /// Sends bytes as they are and reads the first answer.
@@ -129,6 +144,34 @@ impl Origin {
         };
         timeout(DEADLINE, exchange).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
+}
+
+impl Kept {
+    /// Sends a request and reads the answer to its end.
+    ///
+    /// # Errors
+    /// When there is no whole answer within the deadline.
+    pub async fn send(&mut self, request: Request) -> io::Result<Answer> {
+        let request = request.to(&self.origin)?;
+        let exchange = async {
+            self.sender.ready().await?;
+            answered(&mut self.sender, request).await
+        };
+        let answer = timeout(DEADLINE, exchange).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+        answer.map_err(io::Error::other)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+async fn answered(sender: &mut Sender, request: hyper::Request<Full<Bytes>>) -> Result<Answer, hyper::Error> {
+    let (parts, body) = sender.send_request(request).await?.into_parts();
+    let body = body.collect().await?.to_bytes();
+    Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
 }
 
 impl Request {
@@ -170,6 +213,17 @@ impl Request {
     #[must_use]
     pub fn bearer(self, token: &str) -> Self {
         self.header("authorization", format!("Bearer {token}"))
+    }
+
+    fn to(self, origin: &Origin) -> io::Result<hyper::Request<Full<Bytes>>> {
+        let mut builder = hyper::Request::builder().method(self.method.as_str()).uri(&self.path);
+        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(HOST.as_str())) {
+            builder = builder.header(HOST, origin.authority());
+        }
+        for (name, value) in self.headers {
+            builder = builder.header(name, value);
+        }
+        builder.body(Full::new(self.body)).map_err(io::Error::other)
     }
 
     /// The request line, for messages.

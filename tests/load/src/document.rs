@@ -32,6 +32,13 @@ pub fn write(record: &Record, core: Option<&str>) -> Result<()> {
     Ok(fs::write(file, text)?)
 }
 
+/// Writes what stands between the markers of a part that has runs of its own.
+pub fn write_part(name: &str, part: &str) -> Result<()> {
+    let file = path(&repository().join("docs"));
+    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    Ok(fs::write(file, replaced(&text, name, part)?)?)
+}
+
 fn path(docs: &Path) -> PathBuf {
     docs.join("performance.md")
 }
@@ -145,6 +152,7 @@ fn memory(record: &Record) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::latency;
 
     const TEXT: &str = "By hand.\n<!-- run: generated -->\n\nold\n\n<!-- run: end -->\nBy hand too.\n";
 
@@ -164,7 +172,7 @@ mod tests {
     #[test]
     fn the_document_has_all_markers() {
         let text = fs::read_to_string(path(&repository().join("docs"))).unwrap();
-        for name in ["run", "figures", "comparison", "growth", "memory", "core"] {
+        for name in ["run", "figures", "comparison", "growth", "memory", "core", latency::PART] {
             replaced(&text, name, "").unwrap();
         }
     }

@@ -5,11 +5,13 @@
 use std::fmt;
 use std::process::Command;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
+use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 use procfs::{Current as _, CurrentSI as _};
 use serde::{Deserialize, Serialize};
@@ -98,6 +100,12 @@ impl Machine {
             ),
         })
     }
+}
+
+/// CPU time of all threads of a process, user's and system's, to the nanosecond.
+pub fn cpu_of(process: u32) -> Result<Duration> {
+    let clock: ClockId = clock_getcpuclockid(Pid::from_raw(i32::try_from(process)?))?;
+    Ok(clock.now()?.into())
 }
 
 /// CPU time of the whole machine and of all that belongs to the benchmark, in seconds.

@@ -24,6 +24,7 @@ use crate::tokens::Pools;
 mod document;
 mod figures;
 mod growth;
+mod latency;
 mod machine;
 mod memory;
 mod plot;
@@ -58,10 +59,13 @@ struct Arguments {
     /// Measure nothing: write the document and its plots from `docs/performance.json`.
     #[arg(long)]
     redraw: bool,
-    /// Only these: variants, growths, or `memory`. Then nothing is written.
+    /// Only these: variants, growths, `memory`, or parts. Then nothing is written but of parts, if they are all.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
+
+/// The parts that are recorded by themselves.
+const PARTS: [&str; 1] = [latency::PART];
 
 /// A run in progress.
 struct Run {
@@ -77,7 +81,8 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let core = arguments.core.as_deref().map(fs::read_to_string).transpose()?;
     if arguments.redraw {
-        let record = Record::kept()?.context("nothing is recorded yet")?;
+        latency::redraw()?;
+        let record = Record::kept()?.context("no whole run is recorded yet")?;
         return document::write(&record, core.as_deref());
     }
     // Before there are other threads: they do as the one that starts them.
@@ -102,6 +107,16 @@ async fn bench(arguments: Arguments, core: Option<&str>) -> Result<()> {
     let pools = Pools::at(arguments.place.clone(), if quick { 40_000 } else { 100_000 });
     let mut run = Run { arguments, ground, pools, length, others: 0.0 };
 
+    let is_part = |name: &String| PARTS.contains(&name.as_str());
+    let only = &run.arguments.only;
+    let only_parts = !only.is_empty() && only.iter().all(is_part);
+    // A quick run leaves parts out unless it is about them.
+    if run.chosen(latency::PART) && (!quick || only_parts) {
+        latency::bench(&run.ground, &machine, &versions, quick).await?;
+    }
+    if only_parts {
+        return Ok(());
+    }
     let (variants, mut figures) = run.compare().await?;
     let mut growth = run.grow("growth", growth::promised(), &mut figures).await?;
     if !quick {

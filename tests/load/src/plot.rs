@@ -146,6 +146,50 @@ fn panel(area: &Area<'_>, series: &SeriesRecord) -> Result<()> {
         .map_err(drawing)
 }
 
+/// How large a share of values is at most so large: a line for each, with its name, its values and a limit.
+pub fn distributions(caption: &str, axis: &str, lines: &[(&str, &[f64], f64)], file: &Path) -> Result<()> {
+    let root = SVGBackend::new(file, (900, 340)).into_drawing_area();
+    root.fill(&WHITE).map_err(drawing)?;
+    let most = lines.iter().flat_map(|(_, values, limit)| values.iter().chain([limit])).copied().fold(0.0, f64::max);
+    let mut chart = ChartBuilder::on(&root)
+        .caption(caption, (FONT, 17))
+        .margin(10)
+        .x_label_area_size(40)
+        .y_label_area_size(50)
+        .build_cartesian_2d(0.0..most * 1.05, 0.0..1.0)
+        .map_err(drawing)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .x_desc(axis)
+        .y_label_formatter(&|share| format!("{:.0} %", share * 100.0))
+        .label_style((FONT, 13))
+        .draw()
+        .map_err(drawing)?;
+    for ((title, values, limit), colour) in lines.iter().zip([OURS, MORE]) {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let share = |at: usize| at as f64 / sorted.len() as f64;
+        let steps = sorted.iter().enumerate().flat_map(|(at, value)| [(*value, share(at)), (*value, share(at + 1))]);
+        chart
+            .draw_series(LineSeries::new(steps, colour.stroke_width(2)))
+            .map_err(drawing)?
+            .label(*title)
+            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], colour.stroke_width(2)));
+        chart
+            .draw_series(DashedLineSeries::new([(*limit, 0.0), (*limit, 1.0)], 4, 4, colour.stroke_width(1)))
+            .map_err(drawing)?;
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerRight)
+        .background_style(WHITE.mix(0.8))
+        .label_font((FONT, 13))
+        .draw()
+        .map_err(drawing)?;
+    root.present().map_err(drawing)
+}
+
 fn colours(lines: &[LineRecord]) -> impl Iterator<Item = RGBColor> {
     lines.iter().map(|line| match line.title.as_str() {
         "no filter" => THEIRS,

@@ -1,11 +1,14 @@
-//! `docs/performance.json`: what a whole run found, for people's tables and for later runs to be held against.
+//! `docs/performance.json`: what runs found, for people's tables and for later runs to be held against. A whole run, and
+//! beside it the parts that have runs of their own.
 
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use envoy_tests::envoy::repository;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::figures::Figure;
 use crate::machine::Machine;
@@ -128,44 +131,62 @@ impl Record {
         repository().join("docs/performance.json")
     }
 
-    /// The one that is kept, if there is one.
+    /// The one that is kept, if there is one. Before the first whole run there may be parts alone.
     pub fn kept() -> Result<Option<Self>> {
-        let file = Self::file();
-        if !file.exists() {
+        let all = everything()?;
+        if !all.contains_key("machine") {
             return Ok(None);
         }
-        let text = fs::read_to_string(&file)?;
-        serde_json::from_str(&text).with_context(|| file.display().to_string()).map(Some)
+        serde_json::from_value(all.into()).with_context(|| Self::file().display().to_string()).map(Some)
     }
 
-    /// Keeps it.
+    /// Keeps it, beside the parts.
     pub fn keep(&self) -> Result<()> {
-        let text = serde_json::to_string_pretty(&self.rounded()?)?;
-        Ok(fs::write(Self::file(), text + "\n")?)
-    }
-
-    /// With numbers of a length that people can read.
-    fn rounded(&self) -> Result<serde_json::Value> {
-        let mut value = serde_json::to_value(self)?;
-        round(&mut value);
-        Ok(value)
+        let mut all = everything()?;
+        all.extend(serde_json::to_value(self)?.as_object().cloned().unwrap_or_default());
+        keep_everything(all)
     }
 }
 
+/// A part of the file that has runs of its own, `make bench ONLY=<name>`, if one is recorded.
+pub fn kept_part<T: DeserializeOwned>(name: &str) -> Result<Option<T>> {
+    let part = everything()?.remove(name).map(serde_json::from_value);
+    part.transpose().with_context(|| format!("{} of {}", name, Record::file().display()))
+}
+
+/// Keeps a part, beside everything else.
+pub fn keep_part(name: &str, part: &impl Serialize) -> Result<()> {
+    let mut all = everything()?;
+    all.insert(name.to_owned(), serde_json::to_value(part)?);
+    keep_everything(all)
+}
+
+fn everything() -> Result<Map<String, Value>> {
+    let file = Record::file();
+    if !file.exists() {
+        return Ok(Map::new());
+    }
+    serde_json::from_str(&fs::read_to_string(&file)?).with_context(|| file.display().to_string())
+}
+
+/// With numbers of a length that people can read.
+fn keep_everything(all: Map<String, Value>) -> Result<()> {
+    let mut value = all.into();
+    round(&mut value);
+    Ok(fs::write(Record::file(), serde_json::to_string_pretty(&value)? + "\n")?)
+}
+
 /// Rounds all fractions to four digits after the point.
-fn round(value: &mut serde_json::Value) {
+fn round(value: &mut Value) {
     match value {
-        serde_json::Value::Array(items) => items.iter_mut().for_each(round),
-        serde_json::Value::Object(members) => members.values_mut().for_each(round),
-        serde_json::Value::Number(number) if number.is_f64() => {
+        Value::Array(items) => items.iter_mut().for_each(round),
+        Value::Object(members) => members.values_mut().for_each(round),
+        Value::Number(number) if number.is_f64() => {
             if let Some(rounded) = number.as_f64().map(|number| (number * 1e4).round() / 1e4) {
                 *value = rounded.into();
             }
         }
-        serde_json::Value::Null
-        | serde_json::Value::Bool(_)
-        | serde_json::Value::Number(_)
-        | serde_json::Value::String(_) => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

@@ -42,6 +42,11 @@ impl Spread {
     }
 }
 
+/// The value below which this share of the values lies, which are not none.
+pub fn quantile(values: &[f64], share: f64) -> f64 {
+    Data::new(values.to_vec()).quantile(share)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

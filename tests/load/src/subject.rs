@@ -10,10 +10,8 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use envoy_tests::patience::until;
 use envoy_tests::{Envoy, Release, Request};
 use mock_entra::MockEntra;
-use nix::time::{ClockId, clock_getcpuclockid};
-use nix::unistd::Pid;
 
-use crate::machine::on_cores;
+use crate::machine::{cpu_of, on_cores};
 use crate::setup::{Filter, Log, Setup, Stream};
 use crate::tokens::Pool;
 use crate::wrk::{Load, Outcome};
@@ -113,10 +111,9 @@ impl Subject {
         self.come_to_rest()
     }
 
-    /// CPU time of all threads of this Envoy, user's and system's, to the nanosecond.
+    /// CPU time of this Envoy.
     pub fn cpu(&self) -> Result<Duration> {
-        let clock: ClockId = clock_getcpuclockid(Pid::from_raw(i32::try_from(self.envoy.process_id())?))?;
-        Ok(clock.now()?.into())
+        cpu_of(self.envoy.process_id())
     }
 
     /// Envoy's process.

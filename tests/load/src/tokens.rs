@@ -125,7 +125,8 @@ fn request(bytes: usize) -> Result<TokenRequest> {
     }
 }
 
-fn now() -> i64 {
+/// Unix seconds, as the mock takes them.
+pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     i64::try_from(since).unwrap_or(i64::MAX)
 }

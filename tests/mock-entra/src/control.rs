@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::faults::FaultRule;
+use crate::graph::GraphKnobs;
 use crate::publication::{KeyChange, NothingLeft};
 use crate::server::{Shared, now};
 use crate::token::TokenRequest;
@@ -21,6 +22,7 @@ type Shell = State<Arc<Shared>>;
 pub(crate) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/_mock/faults", post(add_fault).delete(clear_faults))
+        .route("/_mock/graph", get(graph).post(turn_graph))
         .route("/_mock/health", get(async || answer(StatusCode::OK, &json!({"status": "ok"}))))
         .route("/_mock/keys", get(keys).post(change_keys))
         .route("/_mock/requests", get(requests).delete(reset_requests))
@@ -53,6 +55,20 @@ async fn add_fault(State(state): Shell, body: Bytes) -> Response {
 async fn clear_faults(State(state): Shell) -> Response {
     state.faults().clear();
     answer(StatusCode::OK, &json!({}))
+}
+
+async fn graph(State(state): Shell) -> Response {
+    answer(StatusCode::OK, &state.directory().graph_objects())
+}
+
+async fn turn_graph(State(state): Shell, body: Bytes) -> Response {
+    match read::<GraphKnobs>(&body) {
+        Ok(knobs) => {
+            state.directory().turn_graph(knobs);
+            answer(StatusCode::OK, &json!({}))
+        }
+        Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
 }
 
 async fn keys(State(state): Shell) -> Response {

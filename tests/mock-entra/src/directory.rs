@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use crate::documents;
+use crate::graph::{Graph, GraphAnswer, GraphCall, GraphKnobs};
 use crate::publication::{KeyChange, NothingLeft, Publication};
 use crate::question::{Question, Resource};
 use crate::sign_in::{Code, RefreshToken};
@@ -16,6 +17,7 @@ pub struct Directory {
     pub(crate) publication: Publication,
     pub(crate) codes: HashMap<String, Code>,
     pub(crate) refresh_tokens: HashMap<String, RefreshToken>,
+    pub(crate) graph: Graph,
 }
 
 impl Directory {
@@ -47,5 +49,20 @@ impl Directory {
     /// Which keys are published beside or instead of the original ones.
     pub fn published_keys(&self) -> Value {
         self.publication.summary()
+    }
+
+    /// Answers a call to Microsoft Graph; `now` is in Unix seconds.
+    pub fn graph(&mut self, call: &GraphCall<'_>, now: i64) -> GraphAnswer {
+        self.graph.answer(call, now)
+    }
+
+    /// Changes what is wrong with Graph.
+    pub fn turn_graph(&mut self, knobs: GraphKnobs) {
+        self.graph.turn(knobs);
+    }
+
+    /// What Graph holds.
+    pub fn graph_objects(&self) -> Value {
+        self.graph.summary()
     }
 }

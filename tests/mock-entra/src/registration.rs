@@ -32,10 +32,23 @@ static LEGACY: Api = Api {
     role: "Legacy.Read.All",
 };
 
+/// Microsoft Graph itself.
+pub(crate) static GRAPH: Api = Api {
+    app_id: "00000003-0000-0000-c000-000000000000",
+    uri: "https://graph.microsoft.com",
+    version: Version::V1,
+    scope: "User.Read",
+    role: "Application.ReadWrite.OwnedBy",
+};
+
+/// Graph in other clouds.
+const GRAPH_ELSEWHERE: [&str; 2] = ["https://graph.microsoft.us", "https://microsoftgraph.chinacloudapi.cn"];
+
 impl Api {
     /// By application ID URI or application ID.
     pub(crate) fn named(resource: &str) -> Option<&'static Self> {
-        [&ORDERS, &LEGACY].into_iter().find(|api| api.app_id == resource || api.has_uri(resource))
+        let resource = if GRAPH_ELSEWHERE.contains(&resource) { GRAPH.uri } else { resource };
+        [&ORDERS, &LEGACY, &GRAPH].into_iter().find(|api| api.app_id == resource || api.has_uri(resource))
     }
 
     /// Whether it is one of its `identifierUris`, to the byte.
@@ -52,19 +65,75 @@ impl Api {
     }
 }
 
-#[derive(Debug)]
+/// A client of the token endpoint.
+#[derive(Clone, Debug)]
 pub(crate) struct Client {
-    pub(crate) app_id: &'static str,
+    pub(crate) app_id: String,
     /// A public client has none (RFC 6749 section 2.1).
-    pub(crate) secret: Option<&'static str>,
+    pub(crate) secrets: Vec<String>,
+    /// Where codes may go; none: anywhere, and with the secret, if there is one.
+    pub(crate) redirects: Option<Redirects>,
+    /// Whether it may have tokens of its own.
+    pub(crate) principal: bool,
 }
 
-pub(crate) static DAEMON: Client =
-    Client { app_id: "aaaaaaaa-0000-4000-8000-000000000001", secret: Some("worthless-secret") };
-static PUBLIC: Client = Client { app_id: "bbbbbbbb-0000-4000-8000-000000000002", secret: None };
+/// The redirect URIs of each platform, which decides how codes are redeemed.
+#[derive(Clone, Debug)]
+pub(crate) struct Redirects {
+    pub(crate) public: Vec<String>,
+    pub(crate) spa: Vec<String>,
+    pub(crate) web: Vec<String>,
+}
+
+/// A platform of an application.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Platform {
+    Public,
+    Spa,
+    Web,
+}
+
+pub(crate) const DAEMON: &str = "aaaaaaaa-0000-4000-8000-000000000001";
+const PUBLIC: &str = "bbbbbbbb-0000-4000-8000-000000000002";
+/// The application that may create applications.
+pub(crate) const BRIDGE: &str = "cccccccc-0000-4000-8000-000000000003";
 
 impl Client {
-    pub(crate) fn named(app_id: &str) -> Option<&'static Self> {
-        [&DAEMON, &PUBLIC].into_iter().find(|client| client.app_id == app_id)
+    /// One of those that are always there.
+    pub(crate) fn named(app_id: &str) -> Option<Self> {
+        let secrets = match app_id {
+            DAEMON => vec!["worthless-secret".to_owned()],
+            BRIDGE => vec!["worthless-bridge-secret".to_owned()],
+            PUBLIC => Vec::new(),
+            _ => return None,
+        };
+        Some(Self { app_id: app_id.to_owned(), secrets, redirects: None, principal: true })
     }
+
+    /// The platform that a redirect URI belongs to; none if it is nobody's. An application without rules has it anywhere.
+    pub(crate) fn platform(&self, redirect_uri: &str) -> Option<Platform> {
+        let Some(redirects) = &self.redirects else {
+            return Some(if self.secrets.is_empty() { Platform::Public } else { Platform::Web });
+        };
+        let asked = without_loopback_port(redirect_uri);
+        let has = |uris: &[String]| uris.iter().any(|uri| without_loopback_port(uri) == asked);
+        [(Platform::Web, &redirects.web), (Platform::Spa, &redirects.spa), (Platform::Public, &redirects.public)]
+            .into_iter()
+            .find(|(_, uris)| has(uris))
+            .map(|(platform, _)| platform)
+    }
+}
+
+/// «Redirect URI restrictions»: the port of a loopback address is ignored.
+fn without_loopback_port(uri: &str) -> String {
+    for host in ["http://localhost:", "http://127.0.0.1:"] {
+        if let Some(rest) = uri.strip_prefix(host) {
+            return format!(
+                "{}{}",
+                host.trim_end_matches(':'),
+                rest.trim_start_matches(|digit: char| digit.is_ascii_digit())
+            );
+        }
+    }
+    uri.to_owned()
 }

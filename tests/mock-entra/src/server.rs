@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::State;
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION, ORIGIN, RETRY_AFTER,
+};
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use futures_util::stream::{self, StreamExt as _};
@@ -20,10 +22,12 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tower::ServiceExt as _;
+use uuid::Uuid;
 
 use crate::control;
 use crate::directory::Directory;
 use crate::faults::{Fault, Faults};
+use crate::graph::{self, GraphAnswer, GraphCall};
 use crate::merge::merge;
 use crate::question::{Question, Resource};
 use crate::refusal::Refusal;
@@ -100,14 +104,54 @@ async fn entra(State(state): State<Arc<Shared>>, request: Request<Body>) -> Resp
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
     state.requests().record(&host, &target);
     let fault = state.faults().take(&host, &target);
-    let answer = answer(&state, &host, &target, request).await;
+    let answer = match fault.as_ref().and_then(|fault| fault.status) {
+        // What Graph refuses it has not done.
+        Some(status) if graph::is_graph(&host) => graph_response(&graph::refusal(
+            status,
+            if status == 429 { "TooManyRequests" } else { "ServiceNotAvailable" },
+            "Try again later.",
+        )),
+        _ => answer(&state, &host, &target, request).await,
+    };
     match fault {
         None => answer.map(Body::from),
-        Some(fault) => befall(fault, answer).await,
+        Some(mut fault) => {
+            // Graph has said so in its own way.
+            fault.status = fault.status.filter(|_| !graph::is_graph(&host));
+            befall(fault, answer).await
+        }
     }
 }
 
+fn graph_response(answer: &GraphAnswer) -> Response<Bytes> {
+    let mut response = json_response(answer.status, &answer.body, "no-cache");
+    set(&mut response, HeaderName::from_static("request-id"), &Uuid::new_v4().to_string());
+    if answer.body.is_null() {
+        *response.body_mut() = Bytes::new();
+    }
+    response
+}
+
+async fn graph(state: &Shared, target: &str, request: Request<Body>) -> Response<Bytes> {
+    let (parts, body) = request.into_parts();
+    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
+        return graph_response(&graph::refusal(400, "BadRequest", "The request body could not be read."));
+    };
+    let call = GraphCall {
+        method: parts.method.as_str(),
+        target,
+        authorization: header("authorization"),
+        prefer: header("prefer"),
+        body: &body,
+    };
+    graph_response(&state.directory().graph(&call, now()))
+}
+
 async fn answer(state: &Shared, host: &str, target: &str, request: Request<Body>) -> Response<Bytes> {
+    if graph::is_graph(host) {
+        return graph(state, target, request).await;
+    }
     let refuse = |refusal: Refusal| json_response(refusal.status, &refusal.body(now()), "no-store, no-cache");
     let Some(question) = Question::of_url(host, target) else {
         return not_found(host, target, refuse);
@@ -129,7 +173,8 @@ async fn answer(state: &Shared, host: &str, target: &str, request: Request<Body>
             let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
                 return refuse(Refusal::new(400, "invalid_request", 900_144, "The request body could not be read."));
             };
-            match state.directory().token(host, target, authorization, &body, now()) {
+            let origin = parts.headers.get(ORIGIN).and_then(|value| value.to_str().ok());
+            match state.directory().token_from(origin, host, target, authorization, &body, now()) {
                 Ok(tokens) => json_response(200, &tokens, "no-store, no-cache"),
                 Err(refusal) => refuse(refusal),
             }

@@ -13,7 +13,7 @@ use crate::authority::{Authority, Kind, Version};
 use crate::directory::Directory;
 use crate::question::{Question, Resource};
 use crate::refusal::Refusal;
-use crate::registration::{Api, Client};
+use crate::registration::{Api, BRIDGE, Client, GRAPH, Platform};
 use crate::token::{self, MintError, TokenRequest, USER, opaque};
 
 /// Codes are good for ten minutes at most (RFC 6749 section 4.1.2).
@@ -23,7 +23,7 @@ const RESERVED_SCOPES: [&str; 4] = ["email", "offline_access", "openid", "profil
 /// An authorization code and what it is bound to.
 #[derive(Debug)]
 pub(crate) struct Code {
-    client: &'static str,
+    client: String,
     redirect_uri: String,
     challenge: Option<String>,
     nonce: Option<String>,
@@ -34,7 +34,7 @@ pub(crate) struct Code {
 /// A refresh token and what it is bound to.
 #[derive(Clone, Debug)]
 pub(crate) struct RefreshToken {
-    client: &'static str,
+    client: String,
     wanted: Wanted,
 }
 
@@ -57,8 +57,15 @@ impl Directory {
         let query = path_and_query.split_once('?').map_or("", |(_, query)| query);
         let form: Form = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
 
-        let client = client_of(&form)?;
+        let client = self.client_of(&form, now)?;
         let redirect_uri = required(&form, "redirect_uri")?;
+        if client.platform(redirect_uri).is_none() {
+            let description = format!(
+                "The redirect URI '{redirect_uri}' specified in the request does not match the redirect URIs configured for the application '{}'.",
+                client.app_id,
+            );
+            return Err(Refusal::new(400, "invalid_request", 50011, description));
+        }
         if required(&form, "response_type")? != "code" {
             let description =
                 "The provided value for the input parameter 'response_type' is not allowed for this client.";
@@ -73,11 +80,11 @@ impl Directory {
             }
         };
         let code = Code {
-            client: client.app_id,
+            client: client.app_id.clone(),
             redirect_uri: redirect_uri.to_owned(),
             challenge,
             nonce: form.get("nonce").cloned(),
-            wanted: wanted(&question, &form)?,
+            wanted: wanted(&question, &client, &form)?,
             expires: now + CODE_LIFETIME,
         };
         let name = format!("1.{}", opaque());
@@ -101,6 +108,19 @@ impl Directory {
         body: &[u8],
         now: i64,
     ) -> Result<Value, Refusal> {
+        self.token_from(None, host, path_and_query, authorization, body, now)
+    }
+
+    /// The same for a script of an origin.
+    pub fn token_from(
+        &mut self,
+        origin: Option<&str>,
+        host: &str,
+        path_and_query: &str,
+        authorization: Option<&str>,
+        body: &[u8],
+        now: i64,
+    ) -> Result<Value, Refusal> {
         let question = asked(host, path_and_query, Resource::Token)?;
         let mut form: Form = form_urlencoded::parse(body).into_owned().collect();
         if let Some((name, secret)) = authorization.and_then(basic) {
@@ -108,12 +128,31 @@ impl Directory {
             form.insert("client_secret".to_owned(), secret);
         }
         let grant = required(&form, "grant_type")?;
-        let client = client_of(&form)?;
-        authenticate(client, form.get("client_secret").map(String::as_str))?;
+        let client = self.client_of(&form, now)?;
+        // The platform of the redirect URI decides for a code, the application itself for all else.
+        let platform = match (grant, form.get("redirect_uri")) {
+            ("authorization_code", Some(redirect_uri)) => client.platform(redirect_uri),
+            _ if client.secrets.is_empty() => Some(Platform::Public),
+            _ => Some(Platform::Web),
+        };
+        authenticate(&client, platform, form.get("client_secret").map(String::as_str))?;
+        if grant == "authorization_code" && client.redirects.is_some() {
+            match (platform, origin) {
+                (Some(Platform::Spa), None) => {
+                    let description = "Tokens issued for the 'Single-Page Application' client-type may only be redeemed via cross-origin requests.";
+                    return Err(Refusal::new(400, "invalid_request", 9_002_327, description));
+                }
+                (Some(Platform::Public | Platform::Web), Some(_)) => {
+                    let description = "Cross-origin token redemption is permitted only for the 'Single-Page Application' client-type.";
+                    return Err(Refusal::new(400, "invalid_request", 9_002_326, description));
+                }
+                _ => {}
+            }
+        }
         match grant {
-            "authorization_code" => self.redeem(&question, client, &form, now),
-            "client_credentials" => self.client_credentials(&question, client, &form, now),
-            "refresh_token" => self.refresh(&question, client, &form, now),
+            "authorization_code" => self.redeem(&question, &client, &form, now),
+            "client_credentials" => self.client_credentials(&question, &client, &form, now),
+            "refresh_token" => self.refresh(&question, &client, &form, now),
             _ => Err(Refusal::new(
                 400,
                 "unsupported_grant_type",
@@ -124,13 +163,13 @@ impl Directory {
     }
 
     fn client_credentials(
-        &self,
+        &mut self,
         question: &Question,
         client: &Client,
         form: &Form,
         now: i64,
     ) -> Result<Value, Refusal> {
-        if client.secret.is_none() {
+        if client.secrets.is_empty() {
             let description = "A public client cannot use the client credentials flow.";
             return Err(Refusal::new(401, "unauthorized_client", 700_025, description));
         }
@@ -141,10 +180,20 @@ impl Directory {
             );
             return Err(Refusal::new(400, "invalid_scope", 1_002_012, description));
         }
-        let api = wanted(question, form)?.api.ok_or_else(|| invalid_resource(scope))?;
-        let request =
-            TokenRequest { roles: vec![api.role.to_owned()], ..access(&question.authority, api, client.app_id) };
+        if !client.principal {
+            let description =
+                format!("The client application {} is missing service principal in the tenant.", client.app_id);
+            return Err(Refusal::new(401, "invalid_client", 7_000_229, description));
+        }
+        let api = wanted(question, client, form)?.api.ok_or_else(|| invalid_resource(scope))?;
+        // Nobody has granted it to the others.
+        let is_granted = api.app_id != GRAPH.app_id || client.app_id == BRIDGE;
+        let roles = if is_granted { vec![api.role.to_owned()] } else { Vec::new() };
+        let request = TokenRequest { roles, ..access(&question.authority, api, &client.app_id) };
         let minted = self.mint(&request, now).map_err(|error| server_error(&error))?;
+        if api.app_id == GRAPH.app_id && is_granted {
+            self.graph.know(&minted.access_token, &client.app_id);
+        }
         Ok(answer(question, minted.access_token, Some(api), now))
     }
 
@@ -196,7 +245,7 @@ impl Directory {
         };
         // A refresh token of Entra is good for any API, so the scope of this request counts.
         let asks_api = form.contains_key("scope") || form.contains_key("resource");
-        let wanted = if asks_api { wanted(question, form)? } else { token.wanted };
+        let wanted = if asks_api { wanted(question, client, form)? } else { token.wanted };
         self.answer_user(question, client, &wanted, None, form, now)
     }
 
@@ -212,12 +261,12 @@ impl Directory {
         let authority = &question.authority;
         let request = match wanted.api {
             Some(api) => {
-                TokenRequest { scopes: Some(Some(api.scope.to_owned())), ..access(authority, api, client.app_id) }
+                TokenRequest { scopes: Some(Some(api.scope.to_owned())), ..access(authority, api, &client.app_id) }
             }
             // Without an API, Entra gives a token for Graph, which is nobody else's business.
             None => TokenRequest {
                 audience: Some("00000003-0000-0000-c000-000000000000".to_owned()),
-                client: Some(client.app_id.to_owned()),
+                client: Some(client.app_id.clone()),
                 scopes: Some(Some(wanted.scope.clone())),
                 ..TokenRequest::of(authority)
             },
@@ -226,14 +275,14 @@ impl Directory {
         let mut answer = answer(question, minted.access_token, wanted.api, now);
         answer["scope"] = json!(wanted.scope);
         if wanted.openid {
-            let id_token = token::id_token(&self.publication, authority, question.version, client.app_id, nonce, now)
+            let id_token = token::id_token(&self.publication, authority, question.version, &client.app_id, nonce, now)
                 .map_err(|error| server_error(&error))?;
             answer["id_token"] = json!(id_token.access_token);
         }
         if wanted.offline_access || question.version == Version::V1 {
             let name = format!("1.{}", opaque());
-            let app_id = Client::named(client.app_id).map_or("", |client| client.app_id);
-            self.refresh_tokens.insert(name.clone(), RefreshToken { client: app_id, wanted: wanted.clone() });
+            let token = RefreshToken { client: client.app_id.clone(), wanted: wanted.clone() };
+            self.refresh_tokens.insert(name.clone(), token);
             answer["refresh_token"] = json!(name);
         }
         if form.get("client_info").is_some_and(|value| value == "1") {
@@ -241,6 +290,17 @@ impl Directory {
             answer["client_info"] = json!(URL_SAFE_NO_PAD.encode(info.to_string()));
         }
         Ok(answer)
+    }
+}
+
+impl Directory {
+    fn client_of(&mut self, form: &Form, now: i64) -> Result<Client, Refusal> {
+        let app_id = required(form, "client_id")?;
+        let found = Client::named(app_id).or_else(|| self.graph.client(app_id, now));
+        found.ok_or_else(|| {
+            let description = format!("Application with identifier '{app_id}' was not found in the directory.");
+            Refusal::new(400, "unauthorized_client", 700_016, description)
+        })
     }
 }
 
@@ -283,7 +343,7 @@ fn answer(question: &Question, access_token: String, api: Option<&Api>, now: i64
     }
 }
 
-fn wanted(question: &Question, form: &Form) -> Result<Wanted, Refusal> {
+fn wanted(question: &Question, client: &Client, form: &Form) -> Result<Wanted, Refusal> {
     let scope = form.get("scope").cloned().unwrap_or_default();
     let mut wanted = Wanted { api: None, openid: false, offline_access: false, scope: scope.clone() };
     for item in scope.split_whitespace() {
@@ -315,6 +375,14 @@ fn wanted(question: &Question, form: &Form) -> Result<Wanted, Refusal> {
         }
         (Version::V1 | Version::V2, _) => {}
     }
+    // Of registered clients only: the others are older than the rule.
+    let resource = form.get("resource").filter(|_| question.version == Version::V2 && client.redirects.is_some());
+    if let Some(resource) = resource
+        && wanted.api.is_none_or(|api| api.uri != resource)
+    {
+        let description = "The resource parameter provided in the request doesn't match with the requested scopes.";
+        return Err(Refusal::new(400, "invalid_target", 9_010_010, description));
+    }
     Ok(wanted)
 }
 
@@ -326,28 +394,20 @@ fn required<'a>(form: &'a Form, name: &str) -> Result<&'a str, Refusal> {
     form.get(name).map(String::as_str).filter(|value| !value.is_empty()).ok_or_else(|| missing(name))
 }
 
-fn client_of(form: &Form) -> Result<&'static Client, Refusal> {
-    let app_id = required(form, "client_id")?;
-    Client::named(app_id).ok_or_else(|| {
-        let description = format!("Application with identifier '{app_id}' was not found in the directory.");
-        Refusal::new(400, "unauthorized_client", 700_016, description)
-    })
-}
-
-fn authenticate(client: &Client, secret: Option<&str>) -> Result<(), Refusal> {
+fn authenticate(client: &Client, platform: Option<Platform>, secret: Option<&str>) -> Result<(), Refusal> {
     let refuse = |code, description| Err(Refusal::new(401, "invalid_client", code, description));
-    match (client.secret, secret) {
-        (None, None) => Ok(()),
-        (None, Some(_)) => {
+    match (platform, secret) {
+        (Some(Platform::Public | Platform::Spa), None) => Ok(()),
+        (Some(Platform::Public | Platform::Spa), Some(_)) => {
             refuse(700_025, "Client is public so neither 'client_assertion' nor 'client_secret' should be presented.")
         }
-        (Some(_), None) => refuse(
+        (Some(Platform::Web) | None, None) => refuse(
             7_000_218,
             "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
         ),
-        // Both are public, so the comparison need not be constant in time.
-        (Some(known), Some(secret)) if known == secret => Ok(()),
-        (Some(_), Some(_)) => refuse(
+        // All are worthless, so the comparison need not be constant in time.
+        (_, Some(secret)) if client.secrets.iter().any(|known| known == secret) => Ok(()),
+        (_, Some(_)) => refuse(
             7_000_215,
             "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID.",
         ),

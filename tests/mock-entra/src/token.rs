@@ -310,7 +310,7 @@ fn header(authority: &Authority, version: Version, key: &Key, algorithm: Algorit
 
 fn claims(authority: &Authority, version: Version, request: &TokenRequest, now: i64) -> Value {
     let audience = request.audience.as_deref().unwrap_or_else(|| ORDERS.audience(version));
-    let client = request.client.as_deref().unwrap_or(DAEMON.app_id);
+    let client = request.client.as_deref().unwrap_or(DAEMON);
     let scopes = match &request.scopes {
         Some(scopes) => scopes.as_deref(),
         None if request.roles.is_empty() => Some(ORDERS.scope),
@@ -351,8 +351,8 @@ fn claims(authority: &Authority, version: Version, request: &TokenRequest, now: 
     }
 
     let client_authentication = match Client::named(client) {
-        Some(Client { secret: None, .. }) => "0",
-        Some(Client { secret: Some(_), .. }) | None => "1",
+        Some(Client { secrets, .. }) if secrets.is_empty() => "0",
+        Some(_) | None => "1",
     };
     add(&json!({
         "aio": opaque(),

@@ -29,10 +29,10 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::configuration::Configuration;
-use super::fetching::Fetcher;
 use super::{Denial, Scope};
 use crate::documents::Actor;
 use crate::failure::Failure;
+use crate::fetching::Fetcher;
 use crate::service::clock;
 
 /// Between looks at what is due while nobody asks.

@@ -3,7 +3,6 @@
 //! What is not understood is refused. Neither a token nor the key is ever logged, stored or told.
 
 mod configuration;
-mod fetching;
 mod judging;
 
 use std::path::Path;

@@ -98,6 +98,10 @@ async fn the_audit_and_the_sequence_cannot_be_rewritten() {
     for statement in [
         "UPDATE audit SET reason = 'other'",
         "DELETE FROM audit",
+        "REPLACE INTO audit SELECT * FROM audit LIMIT 1",
+        "INSERT OR REPLACE INTO audit (at, actor, action, blocked, reason, changed, sequence, request_id) \
+         SELECT at, actor, action, blocked, 'other', changed, sequence, request_id FROM audit WHERE sequence > 0",
+        "REPLACE INTO feed VALUES (1, 0, 0, 0)",
         "UPDATE feed SET sequence = 0",
         "DELETE FROM feed",
         "INSERT INTO feed VALUES (2, 0, 0, 0)",

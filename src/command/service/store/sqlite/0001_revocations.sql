@@ -17,6 +17,10 @@ BEGIN SELECT RAISE(ABORT, 'the sequence never goes back'); END;
 CREATE TRIGGER feed_stays BEFORE DELETE ON feed
 BEGIN SELECT RAISE(ABORT, 'the sequence is never removed'); END;
 
+-- REPLACE removes without asking the trigger above.
+CREATE TRIGGER feed_is_not_replaced BEFORE INSERT ON feed
+BEGIN SELECT RAISE(ABORT, 'the sequence is never replaced'); END;
+
 -- What holds. Times are Unix seconds.
 CREATE TABLE revocations (
     kind TEXT NOT NULL CHECK (kind IN ('client', 'session', 'subject', 'tenant', 'token', 'user')),
@@ -65,4 +69,9 @@ CREATE TRIGGER audit_is_never_changed BEFORE UPDATE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
 
 CREATE TRIGGER audit_is_never_removed BEFORE DELETE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+
+-- REPLACE removes without asking the trigger above.
+CREATE TRIGGER audit_is_never_replaced BEFORE INSERT ON audit
+WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id OR sequence = NEW.sequence)
 BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;

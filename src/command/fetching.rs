@@ -11,18 +11,18 @@ use reqwest::{Client, Url};
 
 /// A client, and where some clusters really are.
 #[derive(Clone)]
-pub(super) struct Fetcher {
+pub(crate) struct Fetcher {
     client: Client,
     clusters: BTreeMap<String, Url>,
 }
 
 impl Fetcher {
-    pub(super) fn new(clusters: BTreeMap<String, Url>) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(clusters: BTreeMap<String, Url>) -> Result<Self, reqwest::Error> {
         Ok(Self { client: crate::http::client()?, clusters })
     }
 
     /// Metadata, then keys.
-    pub(super) async fn fetch(&self, document: &Document, now: u64) -> Result<Fetched, FetchFault> {
+    pub(crate) async fn fetch(&self, document: &Document, now: u64) -> Result<Fetched, FetchFault> {
         let metadata = self.get(document, &document.metadata).await?;
         let jwks_uri = Metadata::read(document, &metadata)?.jwks_uri;
         let keys = self.get(document, &jwks_uri).await?;

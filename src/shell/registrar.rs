@@ -1,0 +1,326 @@
+//! The registration bridge's calls: to the login service and to Graph, by the root context, so that no client that hangs
+//! up takes one with it. The core says what to call and when; this does it.
+
+use std::collections::BTreeMap;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{BufferType, LogLevel, MapType};
+
+use super::desk::Form;
+use super::effects;
+use super::gate::Gate;
+use super::host;
+use super::vault::Vault;
+use crate::answer::Answer;
+use crate::keys::freshness::Millis;
+use crate::policy::registration::Registration;
+use crate::registration::chain::{self, Action, End, Heard, Job, Note, Order, Room, Unclaimed, Unheard};
+use crate::registration::limits::{MAX_ANSWER_BYTES, MAX_IN_HAND};
+use crate::registration::login::{self, GraphToken, Login, LoginFault, Standing};
+use crate::registration::reply::{Outcome, Refusal};
+use crate::signals;
+
+/// One worker's part of the bridge.
+pub(super) struct Registrar {
+    login: Login,
+    login_call: Option<u32>,
+    vault: Vault,
+    /// Those that wait for their time, or for a token.
+    waiting: Vec<Held>,
+    /// Those whose call is out, by its number.
+    calling: BTreeMap<u32, Held>,
+}
+
+/// A job and who waits for it.
+struct Held {
+    job: Job,
+    /// The client's stream; none if nobody waits.
+    context: Option<u32>,
+    /// When its call is to be sent.
+    due: Millis,
+    /// The token that its last call carried.
+    token: String,
+}
+
+impl Registrar {
+    pub(super) fn new(settings: &Registration) -> Self {
+        Self {
+            login: Login::default(),
+            login_call: None,
+            vault: Vault::new(settings),
+            waiting: Vec::new(),
+            calling: BTreeMap::new(),
+        }
+    }
+
+    /// Does what there is to do; whether there is more to come.
+    pub(super) fn turn(&mut self, gate: &Gate, settings: &Registration) -> bool {
+        let now = host::now();
+        let late = gate.desk.borrow_mut().take_late(now);
+        for (context, _) in late {
+            // Nothing else keeps a body back for so long.
+            host::log(LogLevel::Warn, || {
+                "registration: a body did not arrive in time; is allow_on_headers_stop_iteration set to true in the \
+                 plugin's config?"
+                    .to_owned()
+            });
+            turn_away(gate, context, &Refusal::BodyMissing);
+        }
+        let ready = gate.desk.borrow_mut().take_ready();
+        for (context, form) in ready {
+            self.begin(gate, settings, context, form, now);
+        }
+        self.log_in(settings, now);
+        self.send_due(gate, settings, now);
+        !self.waiting.is_empty() || !self.calling.is_empty() || !gate.desk.borrow().is_empty()
+    }
+
+    /// Takes the answer to a call; whether it was to one of the bridge's.
+    pub(super) fn receive(
+        &mut self,
+        gate: &Gate,
+        settings: &Registration,
+        token: u32,
+        headers: usize,
+        body_size: usize,
+    ) -> bool {
+        let now = host::now();
+        if self.login_call == Some(token) {
+            self.login_call = None;
+            let answer = heard(headers, body_size).map_err(|_| LoginFault::NoAnswer);
+            let answer = answer.and_then(|heard| GraphToken::read(heard.status, &heard.body, now));
+            match &answer {
+                Ok(token) => self.vault.put(token, settings),
+                Err(fault) => {
+                    host::log(LogLevel::Error, || {
+                        format!("registration: no token for Graph from {}: {fault}", settings.login.address)
+                    });
+                    self.vault.fail(now);
+                }
+            }
+            self.login.take(answer, now);
+            return true;
+        }
+        let Some(mut held) = self.calling.remove(&token) else {
+            return false;
+        };
+        let action = held.job.hear(heard(headers, body_size), &room(gate, settings, now));
+        self.act(gate, settings, held, action, now);
+        true
+    }
+
+    fn begin(&mut self, gate: &Gate, settings: &Registration, context: u32, form: Form, now: Millis) {
+        let order = match chain::order(&form.purpose, form.ticket, &form.body, settings) {
+            Ok(order) => order,
+            Err(refusal) => return turn_away(gate, context, &refusal),
+        };
+        if let Err(wait) = self.vault.draw(settings, now) {
+            return turn_away(gate, context, &Refusal::Rate(wait.div_ceil(1_000)));
+        }
+        if self.waiting.len().saturating_add(self.calling.len()) >= MAX_IN_HAND {
+            return turn_away(gate, context, &Refusal::Rate(1));
+        }
+        self.add(gate, settings, order, Some(context), form.endpoint, now);
+    }
+
+    fn add(
+        &mut self,
+        gate: &Gate,
+        settings: &Registration,
+        order: Order,
+        context: Option<u32>,
+        endpoint: String,
+        now: Millis,
+    ) {
+        let random = [host::random(), host::random(), host::random(), host::random()];
+        let job = Job::begin(order, endpoint, random, &room(gate, settings, now));
+        self.waiting.push(Held { job, context, due: now, token: String::new() });
+    }
+
+    /// Sees to it that there is a token for those that need one: another worker's, or an own one.
+    fn log_in(&mut self, settings: &Registration, now: Millis) {
+        let wanted = self.waiting.iter().any(|held| held.due <= now);
+        if !self.login.is_due(wanted, now) {
+            return;
+        }
+        if let Some(token) = self.vault.get(settings).filter(|token| token.is_fresh(now)) {
+            self.login.take(Ok(token), now);
+            return;
+        }
+        if !self.vault.claim(settings, now) || !self.login.ask(settings, wanted, now) {
+            return;
+        }
+        let form = login::form(settings);
+        let headers = vec![
+            (":method", "POST"),
+            (":scheme", "https"),
+            (":authority", settings.login.address.authority()),
+            (":path", settings.login.address.path()),
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("accept", "application/json"),
+            ("user-agent", concat!("entra-gate/", env!("CARGO_PKG_VERSION"))),
+        ];
+        let upstream = &settings.login;
+        match hostcalls::dispatch_http_call(&upstream.cluster, headers, Some(form.as_bytes()), vec![], upstream.timeout)
+        {
+            Ok(token) => self.login_call = Some(token),
+            Err(_) => {
+                host::log(LogLevel::Error, || {
+                    format!("registration: no token for Graph: cluster {} takes no calls", upstream.cluster)
+                });
+                self.vault.fail(now);
+                self.login.take(Err(LoginFault::NoAnswer), now);
+            }
+        }
+    }
+
+    fn send_due(&mut self, gate: &Gate, settings: &Registration, now: Millis) {
+        let (due, later): (Vec<Held>, Vec<Held>) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|held| held.due <= now);
+        self.waiting = later;
+        for mut held in due {
+            let fault = match self.login.standing(now) {
+                Standing::Token(token) => {
+                    held.token = token.to_owned();
+                    self.send(gate, settings, held, now);
+                    continue;
+                }
+                Standing::Wait if !held.job.is_overdue(now) => {
+                    self.waiting.push(held);
+                    continue;
+                }
+                Standing::Wait => LoginFault::NoAnswer,
+                Standing::Fault(fault) => fault,
+            };
+            let action = held.job.no_token(&fault, &room(gate, settings, now));
+            self.act(gate, settings, held, action, now);
+        }
+    }
+
+    fn send(&mut self, gate: &Gate, settings: &Registration, mut held: Held, now: Millis) {
+        let call = held.job.call(&room(gate, settings, now));
+        let authorization = format!("Bearer {}", held.token);
+        let mut headers = vec![
+            (":method", call.method),
+            (":scheme", "https"),
+            (":authority", settings.graph.address.authority()),
+            (":path", &call.path),
+            ("authorization", &authorization),
+            ("accept", "application/json"),
+            ("client-request-id", held.job.correlation()),
+            ("user-agent", concat!("entra-gate/", env!("CARGO_PKG_VERSION"))),
+        ];
+        if call.body.is_some() {
+            headers.push(("content-type", "application/json"));
+        }
+        if call.create_if_missing {
+            headers.push(("prefer", "create-if-missing"));
+        }
+        let body = call.body.as_deref().map(str::as_bytes);
+        let upstream = &settings.graph;
+        match hostcalls::dispatch_http_call(&upstream.cluster, headers, body, vec![], upstream.timeout) {
+            Ok(token) => {
+                self.calling.insert(token, held);
+            }
+            Err(_) => {
+                let action = held.job.hear(Err(Unheard::NotSent), &room(gate, settings, now));
+                self.act(gate, settings, held, action, now);
+            }
+        }
+    }
+
+    fn act(&mut self, gate: &Gate, settings: &Registration, mut held: Held, action: Action, now: Millis) {
+        match action {
+            Action::Call => held.due = now,
+            Action::Renew => {
+                self.login.reject(&held.token);
+                self.vault.reject(&held.token, settings);
+                held.due = now;
+            }
+            Action::Wait(then) => held.due = then,
+            Action::End(end) => return self.end(gate, settings, held, *end, now),
+        }
+        self.waiting.push(held);
+    }
+
+    fn end(&mut self, gate: &Gate, settings: &Registration, held: Held, end: End, now: Millis) {
+        for note in &end.notes {
+            tell(gate, note);
+        }
+        if let Some(made) = end.undo {
+            self.add(gate, settings, Order::Undo(made), None, String::new(), now);
+        }
+        let (Some(answer), Some(context)) = (end.answer, held.context) else {
+            return;
+        };
+        let outcome = end.notes.first().map(|note| note.outcome);
+        if gate.as_stream(context, || send(&answer, outcome)).is_some() {
+            return;
+        }
+        // Whoever hung up has nothing of it.
+        let note = |outcome, client, detail: &str| Note {
+            outcome,
+            client,
+            correlation: held.job.correlation().to_owned(),
+            detail: detail.to_owned(),
+        };
+        match end.if_unheard {
+            Unclaimed::Client(made) => {
+                let detail = "the client hung up before it was told its secret; it is taken back";
+                tell(gate, &note(Outcome::ClientGone, Some(made.client_id.clone()), detail));
+                self.add(gate, settings, Order::Undo(made), None, String::new(), now);
+            }
+            Unclaimed::Nothing => tell(gate, &note(Outcome::ClientGone, None, "the client hung up")),
+            Unclaimed::Secret(client) => {
+                let detail = "the client hung up before it was told its new secret, which nobody has";
+                tell(gate, &note(Outcome::Orphaned, Some(client), detail));
+            }
+        }
+    }
+}
+
+fn room<'a>(gate: &'a Gate, settings: &'a Registration, now: Millis) -> Room<'a> {
+    Room { settings, realm: &gate.policy.responses.realm, now, random: host::random() }
+}
+
+/// Answers a request that Graph never hears of.
+pub(super) fn turn_away(gate: &Gate, context: u32, refusal: &Refusal) {
+    gate.as_stream(context, || refuse(gate, refusal));
+}
+
+/// The same for the request of the active context.
+pub(super) fn refuse(gate: &Gate, refusal: &Refusal) {
+    let outcome = refusal.outcome();
+    tell(gate, &Note { outcome, client: None, correlation: "-".to_owned(), detail: refusal.detail() });
+    send(&refusal.answer(&gate.policy.responses.realm, None), Some(outcome));
+}
+
+fn send(answer: &Answer, outcome: Option<Outcome>) {
+    if let Some(outcome) = outcome.filter(|_| answer.status >= 400) {
+        let _ = hostcalls::set_property(vec![signals::STATE_REASON], Some(outcome.code().as_bytes()));
+    }
+    effects::send(answer);
+}
+
+fn tell(gate: &Gate, note: &Note) {
+    gate.meters.registration(note.outcome);
+    let level = if note.outcome.needs_somebody() { LogLevel::Error } else { LogLevel::Info };
+    host::log(level, || signals::registration_line(note));
+}
+
+/// What a call brought. A reset has no headers; a timeout has a made-up 504.
+fn heard(headers: usize, body_size: usize) -> Result<Heard, Unheard> {
+    if headers == 0 {
+        return Err(Unheard::NoAnswer);
+    }
+    let header = |name| {
+        let value = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name).ok().flatten()?;
+        String::from_utf8(value).ok()
+    };
+    let status = header(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
+    let retry_after = header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
+    // One byte more shows that it is too long.
+    let size = body_size.min(MAX_ANSWER_BYTES.saturating_add(1));
+    let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size).ok().flatten();
+    Ok(Heard { status, retry_after, body: body.unwrap_or_default() })
+}
