@@ -40,7 +40,7 @@ fn with(release: &Release, server: &Value) -> Options {
     let mut configuration = workforce(&json!({"upstream": {"timeout": "2s"}}));
     let resource = json!({"resource": "https://api.example.com/mcp", "scopes_supported": ["api://orders/Orders.Read"]});
     merge(&mut configuration, &json!({"authorization_server": server, "resource_metadata": resource}));
-    Options { allow_on_headers_stop_iteration: true, ..Options::new(release, configuration) }
+    Options { plugin: json!({"allow_on_headers_stop_iteration": true}), ..Options::new(release, configuration) }
 }
 
 fn options(release: &Release) -> Options {
@@ -408,7 +408,7 @@ async fn no_body_lets_a_waiting_request_through(release: &Release) {
 }
 
 async fn a_plugin_that_gets_no_bodies_says_so(release: &Release) {
-    let world = World::start(&Options { allow_on_headers_stop_iteration: false, ..options(release) }).await;
+    let world = World::start(&Options { plugin: json!({}), ..options(release) }).await;
     let answer = world.send(token_request(redemption(PUBLIC, "1.none"))).await;
     assert_oauth_error(&answer, 408, "invalid_request");
     assert!(world.envoy.log().contains("the plugin lacks allow_on_headers_stop_iteration"));
