@@ -77,28 +77,11 @@ pub fn refused(fault: TokenFault) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::keys::document::Address;
+    use crate::answer::tests::header;
 
     fn server() -> AuthorizationServer {
-        let endpoint = |name| Address::parse(&format!("https://login.example/t/oauth2/v2.0/{name}")).unwrap();
-        let pass_through = PassThrough {
-            authorize_path: "/authorize".into(),
-            token_path: "/token".into(),
-            authorization_endpoint: endpoint("authorize"),
-            token_endpoint: endpoint("token"),
-            cluster: "entra".into(),
-            timeout: Duration::from_secs(5),
-            grants: vec!["authorization_code"],
-            application_id_uri: None,
-        };
-        AuthorizationServer::new("", "{}".into(), Some(pass_through))
-    }
-
-    fn header(answer: &Answer, name: &str) -> Option<String> {
-        answer.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+        AuthorizationServer::new("", "{}".into(), Some(PassThrough::example(None)))
     }
 
     #[test]

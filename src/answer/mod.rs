@@ -158,7 +158,7 @@ mod tests {
         Responses { unauthorized_status: 401, message: None, detail, realm: "orders".into(), resource_metadata: None }
     }
 
-    fn header(answer: &Answer, name: &str) -> Option<String> {
+    pub(super) fn header(answer: &Answer, name: &str) -> Option<String> {
         answer.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
     }
 

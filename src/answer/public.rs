@@ -70,10 +70,7 @@ pub fn open(mut answer: Answer) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn header(answer: &Answer, name: &str) -> Option<String> {
-        answer.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
-    }
+    use crate::answer::tests::header;
 
     #[test]
     fn a_document_may_be_read_and_kept_by_all() {

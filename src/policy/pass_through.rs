@@ -145,12 +145,11 @@ fn qualified<'a>(pair: &'a str, api: &str) -> Cow<'a, str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pass_through(application_id_uri: Option<&str>) -> PassThrough {
+impl PassThrough {
+    /// For tests, here and above.
+    pub(crate) fn example(application_id_uri: Option<&str>) -> Self {
         let endpoint = |name| Address::parse(&format!("https://login.example/t/oauth2/v2.0/{name}")).unwrap();
-        PassThrough {
+        Self {
             authorize_path: "/authorize".into(),
             token_path: "/token".into(),
             authorization_endpoint: endpoint("authorize"),
@@ -161,10 +160,15 @@ mod tests {
             application_id_uri: application_id_uri.map(str::to_owned),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn the_query_goes_to_the_configured_endpoint_as_it_is_but_for_resource() {
-        let pass_through = pass_through(None);
+        let pass_through = PassThrough::example(None);
         for (target, query) in [
             ("/authorize?a=b&resource=https%3A%2F%2Fapi.example%2F&c=d%2Be+f", "a=b&c=d%2Be+f"),
             ("/authorize?resource=x&resource=y", ""),
@@ -186,7 +190,7 @@ mod tests {
     fn a_form_goes_as_it_is_but_for_resource() {
         let form = "grant_type=authorization_code&code=1.A%2Bb&resource=https%3A%2F%2Fapi.example&code_verifier=v~&client_id=c";
         assert_eq!(
-            pass_through(None).token_request(form.as_bytes()).as_deref(),
+            PassThrough::example(None).token_request(form.as_bytes()).as_deref(),
             Ok("grant_type=authorization_code&code=1.A%2Bb&code_verifier=v~&client_id=c")
         );
     }
@@ -209,14 +213,14 @@ mod tests {
             (b"GRANT_TYPE=refresh_token", GrantMalformed),
             (b"grant_type=refresh_token&a=\xff", BodyType),
         ] {
-            assert_eq!(pass_through(None).token_request(form), Err(fault), "{}", String::from_utf8_lossy(form));
+            assert_eq!(PassThrough::example(None).token_request(form), Err(fault), "{}", String::from_utf8_lossy(form));
         }
-        assert!(pass_through(None).token_request(b"grant%5Ftype=refresh%5Ftoken&refresh_token=r").is_ok());
+        assert!(PassThrough::example(None).token_request(b"grant%5Ftype=refresh%5Ftoken&refresh_token=r").is_ok());
     }
 
     #[test]
     fn bare_scopes_get_their_api_if_that_is_configured() {
-        let pass_through = pass_through(Some("api://orders"));
+        let pass_through = PassThrough::example(Some("api://orders"));
         for (scope, expected) in [
             ("scope=Orders.Read", "scope=api%3A%2F%2Forders%2FOrders.Read"),
             (

@@ -34,8 +34,6 @@ pub struct Options {
     pub plugin: Value,
     /// Environment variables that the filter sees.
     pub environment: Vec<(String, String)>,
-    /// Whether bodies reach the filter while it holds headers back, which endpoints that read bodies need.
-    pub allow_on_headers_stop_iteration: bool,
     /// Merged over the HTTP connection manager's configuration.
     pub connection_manager: Value,
     /// HTTP filters between the gate and the router.
@@ -55,7 +53,6 @@ impl Options {
             workers: 2,
             plugin: json!({}),
             environment: Vec::new(),
-            allow_on_headers_stop_iteration: false,
             connection_manager: json!({}),
             later_filters: Vec::new(),
             clusters: Vec::new(),
@@ -129,7 +126,6 @@ impl Options {
                     "name": "entra_gate",
                     "root_id": "any",
                     "failure_policy": "FAIL_RELOAD",
-                    "allow_on_headers_stop_iteration": self.allow_on_headers_stop_iteration,
                     "vm_config": {
                         "vm_id": "entra_gate",
                         "runtime": "envoy.wasm.runtime.v8",

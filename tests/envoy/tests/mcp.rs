@@ -26,7 +26,8 @@ async fn call(release: &Release, more: Value, api: &str) -> Vec<(String, u64)> {
     let python = python::with("mcp", Some(VERSION));
     let mut configuration = workforce(&json!({}));
     merge(&mut configuration, &more);
-    let options = Options { allow_on_headers_stop_iteration: true, ..Options::new(release, configuration) };
+    let options =
+        Options { plugin: json!({"allow_on_headers_stop_iteration": true}), ..Options::new(release, configuration) };
     let world = World::start(&options).await;
     let (mock, gateway) = (world.entra.origin().url(""), world.envoy.url(""));
     let printed = python::print(&python, "tests/mock-entra/mcp_client.py", &[&mock, &gateway, api]);

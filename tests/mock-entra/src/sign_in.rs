@@ -84,7 +84,7 @@ impl Directory {
             redirect_uri: redirect_uri.to_owned(),
             challenge,
             nonce: form.get("nonce").cloned(),
-            wanted: wanted(&question, &client, &form)?,
+            wanted: wanted(&question, &form)?,
             expires: now + CODE_LIFETIME,
         };
         let name = format!("1.{}", opaque());
@@ -185,7 +185,7 @@ impl Directory {
                 format!("The client application {} is missing service principal in the tenant.", client.app_id);
             return Err(Refusal::new(401, "invalid_client", 7_000_229, description));
         }
-        let api = wanted(question, client, form)?.api.ok_or_else(|| invalid_resource(scope))?;
+        let api = wanted(question, form)?.api.ok_or_else(|| invalid_resource(scope))?;
         // Nobody has granted it to the others.
         let is_granted = api.app_id != GRAPH.app_id || client.app_id == BRIDGE;
         let roles = if is_granted { vec![api.role.to_owned()] } else { Vec::new() };
@@ -233,7 +233,8 @@ impl Directory {
         }
         // A resource at the token endpoint is held against the scope that the code is for.
         let scope = form.get("scope").cloned().unwrap_or_else(|| code.wanted.scope.clone());
-        wanted(question, &Form::from_iter([("scope".to_owned(), scope)].into_iter().chain(resource_of(form))))?;
+        let asked = Form::from_iter([("scope".to_owned(), scope)].into_iter().chain(resource_of(form)));
+        wanted(question, &asked)?;
         self.answer_user(question, client, &code.wanted, code.nonce.as_deref(), form, now)
     }
 
@@ -245,7 +246,7 @@ impl Directory {
         };
         // A refresh token of Entra is good for any API, so the scope of this request counts.
         let asks_api = form.contains_key("scope") || form.contains_key("resource");
-        let wanted = if asks_api { wanted(question, client, form)? } else { token.wanted };
+        let wanted = if asks_api { wanted(question, form)? } else { token.wanted };
         self.answer_user(question, client, &wanted, None, form, now)
     }
 
@@ -343,7 +344,7 @@ fn answer(question: &Question, access_token: String, api: Option<&Api>, now: i64
     }
 }
 
-fn wanted(question: &Question, client: &Client, form: &Form) -> Result<Wanted, Refusal> {
+fn wanted(question: &Question, form: &Form) -> Result<Wanted, Refusal> {
     let scope = form.get("scope").cloned().unwrap_or_default();
     let mut wanted = Wanted { api: None, openid: false, offline_access: false, scope: scope.clone() };
     for item in scope.split_whitespace() {
@@ -374,14 +375,6 @@ fn wanted(question: &Question, client: &Client, form: &Form) -> Result<Wanted, R
             return Err(Refusal::new(400, "invalid_target", 9_010_010, description));
         }
         (Version::V1 | Version::V2, _) => {}
-    }
-    // Of registered clients only: the others are older than the rule.
-    let resource = form.get("resource").filter(|_| question.version == Version::V2 && client.redirects.is_some());
-    if let Some(resource) = resource
-        && wanted.api.is_none_or(|api| api.uri != resource)
-    {
-        let description = "The resource parameter provided in the request doesn't match with the requested scopes.";
-        return Err(Refusal::new(400, "invalid_target", 9_010_010, description));
     }
     Ok(wanted)
 }
