@@ -36,6 +36,7 @@ static LEGACY: Api = Api {
 pub(crate) static GRAPH: Api = Api {
     app_id: "00000003-0000-0000-c000-000000000000",
     uri: "https://graph.microsoft.com",
+    other_uris: &[],
     version: Version::V1,
     scope: "User.Read",
     role: "Application.ReadWrite.OwnedBy",
