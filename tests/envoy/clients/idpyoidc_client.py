@@ -8,11 +8,11 @@ import argparse
 import json
 
 import requests
+from idpyoidc.client.defaults import DEFAULT_OIDC_SERVICES
 from idpyoidc.client.oidc import RP
 
 SERVICES = {
-    "authorization": {"class": "idpyoidc.client.oidc.authorization.Authorization"},
-    "registration": {"class": "idpyoidc.client.oidc.registration.Registration"},
+    **DEFAULT_OIDC_SERVICES,
     "registration_read": {"class": "idpyoidc.client.oidc.read_registration.RegistrationRead"},
 }
 
