@@ -216,6 +216,7 @@ impl Scene {
             sources: Sources::default(),
             decryption_keys: Vec::new(),
             explain: None,
+            registration: None,
             revocation: None,
             documents: vec![None],
             inline_keys: vec![(0, keys)],

@@ -2,8 +2,8 @@
 
 pub mod authorization_server;
 mod challenge;
-pub mod public;
 pub mod explanation;
+pub mod public;
 pub mod resource;
 
 use serde_json::{Map, Value};

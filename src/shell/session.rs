@@ -137,7 +137,9 @@ fn is_preflight(method: &str) -> bool {
 impl Drop for Session {
     fn drop(&mut self) {
         match (&self.state, &self.gate) {
-            (State::Collecting(_) | State::Held | State::Registering(_) | State::Waiting(_), Some(gate)) => gate.forget(self.context),
+            (State::Collecting(_) | State::Held | State::Registering(_) | State::Waiting(_), Some(gate)) => {
+                gate.forget(self.context)
+            }
             (State::Goes, _) | (_, None) => {}
         }
     }
