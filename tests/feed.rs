@@ -41,7 +41,7 @@ fn any(dice: &mut Dice, users: u64) -> Entry {
 fn check(envoy: &Envoy, service: &Service, users: u64) {
     let known = service.known();
     for at in 0..envoy.nodes.len() {
-        assert_eq!(envoy.nodes[at].set.fed.confirmed_at.is_some(), true, "worker {at} is not loaded");
+        assert!(envoy.nodes[at].set.fed.confirmed_at.is_some(), "worker {at} is not loaded");
         for subject in (0..users).map(user) {
             for issued_at in [0, NOW - 999, NOW - 1, NOW + 500, u64::MAX] {
                 let expected = known.get(&subject).is_some_and(|known| known.rule.effect().revokes(issued_at));

@@ -216,8 +216,8 @@ mod tests {
     fn entries(count: u32) -> Vec<Entry> {
         let entry = |at: u32| Entry {
             subject: Subject::User { tenant: "t".into(), user: at.to_string() },
-            rule: if at % 3 == 0 { Rule::blocked(at) } else { Rule::not_before(at) },
-            expires: (at % 2 == 0).then_some(2 * at),
+            rule: if at.is_multiple_of(3) { Rule::blocked(at) } else { Rule::not_before(at) },
+            expires: (at.is_multiple_of(2)).then_some(2 * at),
         };
         (0..count).map(entry).collect()
     }

@@ -120,7 +120,7 @@ impl Report {
             let unknown: BTreeSet<String> = found
                 .plugins
                 .iter()
-                .flat_map(|plugin| advice::named_clusters(plugin))
+                .flat_map(advice::named_clusters)
                 .map(|(_, _, name)| name)
                 .filter(|name| found.clusters.named(name).is_none())
                 .collect();

@@ -144,7 +144,9 @@ fn workforce(
             add(cloud, tenant.clone(), app_id.clone(), *version);
         }
     }
-    let mut sections: Vec<(Cloud, Option<Guid>, Vec<TokenVersion>, Vec<String>)> = Vec::new();
+    /// What is the same for several tenants, and these.
+    type Shared = (Cloud, Option<Guid>, Vec<TokenVersion>, Vec<String>);
+    let mut sections: Vec<Shared> = Vec::new();
     for mut accepted in all {
         accepted.versions.sort_by_key(|version| version.number());
         let same = sections.iter_mut().find(|(cloud, app_id, versions, _)| {
@@ -157,7 +159,7 @@ fn workforce(
             }
         }
     }
-    let section = |(cloud, app_id, versions, tenants): (Cloud, Option<Guid>, Vec<TokenVersion>, Vec<String>)| {
+    let section = |(cloud, app_id, versions, tenants): Shared| {
         let mut section = named("workforce", "workforce", cloud);
         section.set_list("tenants", tenants);
         set_versions(&mut section, &versions);

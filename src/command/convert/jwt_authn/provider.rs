@@ -211,14 +211,14 @@ fn inline_keys(local: &Node, reader: &mut Reader<'_>) -> Option<Keys> {
     // Not shown: a set may hold secrets.
     let set = text
         .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
-        .filter(|set| set["keys"].is_array());
-    let Some(set) = set else {
+        .and_then(|mut set| Some(set.get_mut("keys")?.take()));
+    let Some(serde_json::Value::Array(keys)) = set else {
         return reader.fault(at, "local_jwks: found no JWK set, expected JSON such as {\"keys\": [ … ]}");
     };
-    if set["keys"].as_array().is_some_and(|keys| keys.iter().any(|key| key["kty"] == "oct")) {
+    if keys.iter().any(|key| key.get("kty").is_some_and(|kty| kty == "oct")) {
         return reader.fault(at, "local_jwks: a secret (oct) in the file. Put it into an environment variable, and name that with k_env, kind oidc and algorithms [HS256]");
     }
-    let keys = serde_yaml_ng::to_value(set["keys"].clone()).ok()?;
+    let keys = serde_yaml_ng::to_value(keys).ok()?;
     Some(Keys::Inline(object([("keys", keys)])))
 }
 
