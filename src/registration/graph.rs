@@ -204,7 +204,7 @@ impl Registered {
                 Some(Password { key_id: Guid::parse(text("keyId")?)?.to_string(), start })
             })
             .collect();
-        passwords.sort_by(|one, other| other.start.cmp(&one.start));
+        passwords.sort_by_key(|password| std::cmp::Reverse(password.start));
         passwords
     }
 
