@@ -547,9 +547,14 @@ fn who_may_register_is_who_has_an_initial_access_token() {
         assert_eq!(bench.ask("POST", "/register", Some(token), &public()).status, 201);
     }
     let spoilt = format!("{INITIAL}x");
-    for token in
-        ["", "x", INITIAL.get(1..).unwrap(), &spoilt, &INITIAL.to_uppercase(), "initial-access-token-of-32-characters-1, x"]
-    {
+    for token in [
+        "",
+        "x",
+        INITIAL.get(1..).unwrap(),
+        &spoilt,
+        &INITIAL.to_uppercase(),
+        "initial-access-token-of-32-characters-1, x",
+    ] {
         let answer = bench.ask("POST", "/register", Some(token), &public());
         assert_eq!(answer.status, 401, "{token}");
         assert!(header(&answer, "www-authenticate").unwrap().starts_with("Bearer realm="), "{answer:?}");

@@ -308,11 +308,6 @@ impl Gate {
         }
     }
 
-    /// Whether a request that waited may go on.
-    pub(super) fn was_released(&self, context: u32) -> bool {
-        self.released.borrow().contains(&context)
-    }
-
     /// Forgets a stream that is gone.
     pub(super) fn forget(&self, context: u32) {
         self.relay.forget(context);
