@@ -100,7 +100,12 @@ pub async fn measure(ground: &Ground, pools: &mut Pools) -> Result<Revocation> {
                 Window::Still => still.push(p99),
             }
         }
-        eprintln!("revocation: round {} of {WINDOWS}, p99, µs: {}, {} while loading", round + 1, still[round], busy[round]);
+        eprintln!(
+            "revocation: round {} of {WINDOWS}, p99, µs: {}, {} while loading",
+            round + 1,
+            still[round],
+            busy[round]
+        );
     }
     ensure!(loading.envoy.stat("revocation.feed_failed").await == 0, "the feed failed");
     Ok(Revocation {
