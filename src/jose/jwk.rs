@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jwt_simple::algorithms::RS256PublicKey;
 use p256::ecdsa::VerifyingKey;
-use serde_json::Value;
 use superboring::reexports::rsa::sha2::{Digest as _, Sha256};
+use serde_json::Value;
 
 use super::algorithm::Algorithm;
 use super::json::{self, JsonFault, Object};

@@ -4,13 +4,13 @@ use jwt_simple::algorithms::{PS256PublicKey, RS256PublicKey, RS384PublicKey, RS5
 use p256::ecdsa::Signature;
 use p256::ecdsa::signature::Verifier as _;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
-use subtle::ConstantTimeEq as _;
-use superboring::pkey::PKey;
-use superboring::reexports::hmac_sha256::HMAC;
 use superboring::reexports::rsa::pkcs8::DecodePublicKey as _;
 use superboring::reexports::rsa::sha2::{Digest as _, Sha256, Sha384, Sha512};
 use superboring::reexports::rsa::traits::SignatureScheme;
 use superboring::reexports::rsa::{Pkcs1v15Sign, Pss, RsaPublicKey};
+use subtle::ConstantTimeEq as _;
+use superboring::pkey::PKey;
+use superboring::reexports::hmac_sha256::HMAC;
 use superboring::sign::Verifier;
 
 use super::algorithm::Algorithm;
@@ -71,7 +71,9 @@ impl Digesting {
     #[must_use]
     pub fn new(algorithm: Algorithm) -> Self {
         let hash = match algorithm {
-            Algorithm::Es256 | Algorithm::Hs256 | Algorithm::Ps256 | Algorithm::Rs256 => Hash::Sha256(Sha256::new()),
+            Algorithm::Es256 | Algorithm::Hs256 | Algorithm::Ps256 | Algorithm::Rs256 => {
+                Hash::Sha256(Sha256::new())
+            }
             Algorithm::Rs384 => Hash::Sha384(Sha384::new()),
             Algorithm::Rs512 => Hash::Sha512(Sha512::new()),
         };

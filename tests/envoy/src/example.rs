@@ -55,10 +55,8 @@ pub fn with_wasm(mut bootstrap: Value, wasm: &Path) -> Value {
 pub fn in_place(mut bootstrap: Value, clusters: &[(&str, SocketAddr)], ingress: u16, admin: u16) -> Value {
     let resources = &mut bootstrap["static_resources"];
     for known in resources["clusters"].as_array_mut().into_iter().flatten() {
-        let (name, addr) = clusters
-            .iter()
-            .find(|(name, _)| known["name"] == *name)
-            .unwrap_or_else(|| panic!("the cluster {} is none of these", known["name"]));
+        let (name, addr) =
+            clusters.iter().find(|(name, _)| known["name"] == *name).unwrap_or_else(|| panic!("the cluster {} is none of these", known["name"]));
         *known = cluster(name, *addr);
     }
     let port = |port: u16| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});

@@ -41,10 +41,7 @@ pub fn command() -> PathBuf {
     let here = std::env::current_exe().expect("this program has a path");
     let mut beside = here.ancestors().skip(1).take(2).map(|folder| folder.join("entra-gate"));
     beside.find(|command| command.is_file()).unwrap_or_else(|| {
-        panic!(
-            "there is no entra-gate beside {}: `cargo build -p entra-gate --bin entra-gate --features command`",
-            here.display()
-        )
+        panic!("there is no entra-gate beside {}: `cargo build -p entra-gate --bin entra-gate --features command`", here.display())
     })
 }
 

@@ -21,15 +21,8 @@ async fn the_tour_ends_well(_release: &Release) {
     let output = tour().output().expect("the tour runs");
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
-    for shown in [
-        "token_missing",
-        "token_expired",
-        "External ID (CIAM)",
-        "signature_invalid",
-        "algorithm_not_allowed",
-        "token_revoked",
-        "refused by every worker after",
-    ] {
+    for shown in ["token_missing", "token_expired", "External ID (CIAM)", "signature_invalid", "algorithm_not_allowed", "token_revoked", "refused by every worker after"]
+    {
         assert!(told.contains(shown), "{shown} is not shown:\n{told}");
     }
     assert!(told.contains('✓') && !told.contains('✗'), "{told}");
