@@ -43,7 +43,7 @@ demo: wasm ## The tour: real Envoy, mock Entra, revocations, requests and answer
 test: ## Everything that a change must pass
 	@.ci/steps scripts fmt lint deny doc unit wasm size e2e compose
 
-bench: wasm fixtures ## What a request costs in the real Envoy, and the core natively; QUICK=1: a few minutes, ratios beside the recorded ones; ONLY=latency: that part
+bench: wasm fixtures ## What a request costs in the real Envoy, and the core natively; QUICK=1: a few minutes, ratios beside the recorded ones; ONLY=latency, ONLY=revocation (or another part): that alone
 	@$(SETUP)/wrk.sh
 	@$(SETUP)/envoy.sh $(DEMO_ENVOY)
 	@mkdir -p $(TARGET_DIR)/bench
@@ -57,9 +57,10 @@ micro: ## Benchmarks of the core, natively
 
 # The filters that ours is compared with.
 fixtures:
-	@$(SETUP)/wasm-cargo.sh build --release --locked -p empty -p naive
+	@$(SETUP)/wasm-cargo.sh build --release --locked -p empty -p naive -p revocation-in-wasm
 	@mkdir -p dist
 	@for name in empty naive; do cp $(TARGET_DIR)/wasm32-wasip1/release/$$name.wasm dist/bench_$$name.wasm; done
+	@cp $(TARGET_DIR)/wasm32-wasip1/release/revocation_in_wasm.wasm dist/bench_revocation.wasm
 
 diagnosis: ## Writes docs/diagnosis.md from a run
 	@ENTRA_GATE_WRITE=1 cargo test --locked --quiet -p entra-gate --test diagnosis -- the_page_shows_what_happens
@@ -99,10 +100,10 @@ e2e: envoy agreement ## Tests with the real Envoy, every supported version (afte
 	@cargo build --locked -p entra-gate --bin entra-gate --features command
 	@cargo test --locked -p envoy-tests --no-fail-fast -- --test-threads 6
 
-agreement: ## Builds the filter that compares the host's verifier with ours: dist/agreement.wasm
-	@$(SETUP)/wasm-cargo.sh build --release --locked -p agreement
+agreement: ## Builds the filters of tests: dist/agreement.wasm (the host's verifier beside ours), dist/trap.wasm (ours, and a trap)
+	@$(SETUP)/wasm-cargo.sh build --release --locked -p agreement -p trap
 	@mkdir -p dist
-	@cp $(TARGET_DIR)/wasm32-wasip1/release/agreement.wasm dist/agreement.wasm
+	@for name in agreement trap; do cp $(TARGET_DIR)/wasm32-wasip1/release/$$name.wasm dist/$$name.wasm; done
 
 compose: ## The docker compose example, run as a user would, where there is a Docker engine
 	@envoy/compose/test.sh

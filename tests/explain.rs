@@ -136,7 +136,7 @@ fn the_rule_is_chosen_by_the_request_and_a_shortfall_is_named() {
 #[test]
 fn without_keys_it_says_what_it_would_need_and_shows_what_it_can() {
     let told = Case::new(CONFIGURATION, &json!({})).at(NOW).with(&["--output", "json"]).run();
-    assert_eq!(told.code, 6, "{}", told.error);
+    assert_eq!(told.code, 7, "{}", told.error);
     let trace = told.json();
     assert_eq!(trace["verdict"]["outcome"], "undecided");
     let wanted = trace["verdict"]["wanted"].as_str().unwrap();

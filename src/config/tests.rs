@@ -367,7 +367,10 @@ fn a_feed_has_defaults() {
 
 #[test]
 fn a_feed_asks_for_what_came_since() {
-    let path = |changes: Value| policy(&feed(&changes)).revocation.unwrap().feed.unwrap().path(7);
+    let path = |changes: Value| {
+        let feed = policy(&feed(&changes)).revocation.unwrap().feed.unwrap();
+        feed.path(7, feed.long_poll)
+    };
     assert_eq!(path(json!({})), "/v1/feed?since=7");
     assert_eq!(path(json!({"url": "https://r.example/feed?set=eu"})), "/feed?set=eu&since=7");
     assert_eq!(path(json!({"long_poll": "30s"})), "/v1/feed?since=7&wait=30");

@@ -63,12 +63,12 @@ impl Signers {
 }
 
 impl Feed {
-    /// The path of a request for what came since a sequence.
+    /// The path of a request for what came since a sequence, which may be held back so long until there is news.
     #[must_use]
-    pub fn path(&self, since: u64) -> String {
+    pub fn path(&self, since: u64, wait: Duration) -> String {
         let path = self.url.path();
         let separator = if path.contains('?') { '&' } else { '?' };
-        let wait = self.long_poll.as_secs();
+        let wait = wait.as_secs();
         let wait = if wait > 0 { format!("&wait={wait}") } else { String::new() };
         format!("{path}{separator}since={since}{wait}")
     }

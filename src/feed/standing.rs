@@ -95,10 +95,16 @@ impl Standing {
         self.generation.number > 0 && feed.keys.include(&self.signer)
     }
 
+    /// Whether what is held can be built upon, so that the feed may answer that there is nothing new.
+    #[must_use]
+    pub fn goes_on(&self, feed: &Feed) -> bool {
+        self.is_held(feed) && !self.snapshot_wanted
+    }
+
     /// What to ask for: what came since, or everything.
     #[must_use]
     pub fn since(&self, feed: &Feed) -> u64 {
-        if self.is_held(feed) && !self.snapshot_wanted { self.sequence } else { 0 }
+        if self.goes_on(feed) { self.sequence } else { 0 }
     }
 
     /// Whether this worker may do something for all: nobody else does.
@@ -114,7 +120,7 @@ impl Standing {
             return true;
         }
         let pause = match self.failures {
-            0 if self.confirmed_at == 0 || self.snapshot_wanted || !self.is_held(feed) => EAGER_PAUSE,
+            0 if self.confirmed_at == 0 || !self.goes_on(feed) => EAGER_PAUSE,
             0 if self.is_eager => EAGER_PAUSE,
             0 => feed.interval,
             failures => {

@@ -2,6 +2,8 @@
 //!
 //! It holds no clock and sends nothing: a turn says what to send, and the answer is brought back.
 
+use std::time::Duration;
+
 use super::board::{Board, Generation};
 use super::loader::{Loader, Loading};
 use super::source::Feed;
@@ -57,7 +59,7 @@ pub struct Ask {
     /// `If-None-Match`.
     pub etag: Option<String>,
     /// How long an answer may take.
-    pub timeout: std::time::Duration,
+    pub timeout: Duration,
 }
 
 /// A good answer.
@@ -153,9 +155,9 @@ impl Worker {
                     Err(fault) => return self.end(End::Failed(fault), None, room),
                 },
                 Ok(Answer::NotModified) => {
-                    let end = match standing.since(room.feed) {
-                        0 => End::Failed(FeedFault::NotModified),
-                        _ => End::Confirmed,
+                    let end = match standing.goes_on(room.feed) {
+                        true => End::Confirmed,
+                        false => End::Failed(FeedFault::NotModified),
                     };
                     let etag = standing.etag;
                     return self.end(end, etag, room);
@@ -253,12 +255,14 @@ impl Worker {
         if !room.board.swap(&asked, mark) {
             return Turn::default();
         }
-        let since = asked.since(feed);
-        let timeout = feed.timeout.saturating_add(feed.long_poll);
-        let etag = asked.etag.clone().filter(|_| since > 0);
+        // Who has nothing yet must not be kept waiting for news.
+        let wait = if asked.goes_on(feed) { feed.long_poll } else { Duration::ZERO };
+        let timeout = feed.timeout.saturating_add(wait);
+        let etag = asked.etag.clone().filter(|_| asked.goes_on(feed));
         let until = now.saturating_add(millis(timeout)).saturating_add(ANSWER_SLACK);
+        let path = feed.path(asked.since(feed), wait);
         self.hand = Hand::Asking { standing: asked, until };
-        Turn { ask: Some(Ask { path: feed.path(since), etag, timeout }), ..Turn::default() }
+        Turn { ask: Some(Ask { path, etag, timeout }), ..Turn::default() }
     }
 
     /// Publishes an end, unless somebody else has taken over in the meantime.

@@ -1,5 +1,6 @@
 //! The set: what the configuration revokes, and what the feed does.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub struct Revocations {
     fixed: HashMap<Box<[u8]>, Known>,
     /// Of the feed.
     pub fed: Fed,
+    /// Where canonical forms are written, so that no request needs new room for them.
+    room: Cell<Vec<u8>>,
 }
 
 /// What the feed told. Recent entries are kept apart: they say all that is known of their subjects, so that what the base
@@ -64,12 +67,12 @@ impl Revocations {
             return None;
         }
         let issued_at = issued_at.map_or(0, |issued_at| issued_at.saturating_add(backdate.as_secs()));
-        let mut room = Vec::with_capacity(128);
+        let mut room = self.room.take();
         let mut strictest: Option<(&Subject, Effect)> = None;
         for subject in subjects {
             room.clear();
             subject.canonical(&mut room);
-            let fixed = self.fixed.get(room.as_slice()).copied();
+            let fixed = if self.fixed.is_empty() { None } else { self.fixed.get(room.as_slice()).copied() };
             let known = [fixed, self.fed.get(self.fed.key.fingerprint_of(&room))].into_iter().flatten();
             // Effects, not rules: the feed does not lift what stands in the configuration.
             let effects = known.filter(|known| !known.is_over(now)).map(|known| known.rule.effect());
@@ -79,6 +82,7 @@ impl Revocations {
                 strictest = Some((subject, effect));
             }
         }
+        self.room.set(room);
         strictest
     }
 }

@@ -3,8 +3,6 @@
 //! Nothing is resumed that the judge did not allow; nothing is answered twice; shared fetches leave from the root
 //! context, so that no client owns one.
 
-#![cfg_attr(not(feature = "entry"), allow(dead_code, reason = "only the entry point uses most of it"))]
-
 mod body;
 mod desk;
 mod effects;
@@ -21,13 +19,19 @@ mod shared;
 mod vault;
 mod waiting;
 
+use proxy_wasm::traits::RootContext;
+
+/// A plugin in a worker, before it is configured: for the entry point, or for that of a filter that stands around this one.
+#[must_use]
+pub fn root(context: u32) -> Box<dyn RootContext> {
+    Box::new(root::Root::new(context))
+}
+
 /// The SDK's entry point is an `extern` function, which is unsafe by the language's rules; its body is safe.
 #[cfg(feature = "entry")]
 #[allow(unsafe_code, missing_docs, unreachable_pub, reason = "expanded from the SDK's macro")]
 mod entry {
-    use proxy_wasm::traits::RootContext;
-
     proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|context| -> Box<dyn RootContext> { Box::new(super::root::Root::new(context)) });
+        proxy_wasm::set_root_context(super::root);
     }}
 }

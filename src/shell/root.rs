@@ -9,7 +9,7 @@ use proxy_wasm::types::{BufferType, ContextType, LogLevel};
 
 use super::feeder::Feeder;
 use super::fetches::Fetches;
-use super::gate::Gate;
+use super::gate::{Gate, Pace};
 use super::host;
 use super::meters::Meters;
 use super::registrar::Registrar;
@@ -45,7 +45,11 @@ impl Root {
             (Some(registrar), Some(settings)) => registrar.turn(gate, settings),
             (Some(_) | None, _) => false,
         };
-        gate.set_tick(is_feeding || is_registering);
+        gate.set_tick(match (is_feeding, is_registering) {
+            (true, _) => Pace::Busy,
+            (false, true) => Pace::Soon,
+            (false, false) => Pace::Calm,
+        });
     }
 }
 

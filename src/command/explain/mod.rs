@@ -27,7 +27,7 @@ Without --jwks and --fetch everything is shown that can be checked before the si
 the token counts as one that it does not name. Secrets that the configuration names are read from the environment; that \
 of `explain` itself is not needed.
 
-Exit codes: 0 the token passes, 3 it is refused, 4 the keys could not be fetched, 6 it cannot be told without keys.
+Exit codes: 0 the token passes, 3 it is refused, 4 the keys could not be fetched, 7 it cannot be told without keys.
 
 Examples:
   entra-gate explain --config gate.yaml --token token.txt --path /orders

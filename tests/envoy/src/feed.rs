@@ -150,6 +150,11 @@ impl Feed {
         self.state().conduct = conduct;
     }
 
+    /// From now on there is this page as well, for heads that are not this feed's own.
+    pub fn hold_page(&self, path: &str, page: Vec<u8>) {
+        self.state().pages.insert(path.to_owned(), page);
+    }
+
     /// From now on snapshots look like this.
     pub fn form(&self, form: Form) {
         let mut state = self.state();
@@ -252,7 +257,10 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>) -> io::Result<()> {
             return Ok(());
         }
         Conduct::Status(status) => (status, String::new(), Vec::new()),
-        Conduct::Body(body) => (200, String::new(), body),
+        Conduct::Body(body) => {
+            let page = lock().pages.get(&path).cloned();
+            (200, String::new(), page.unwrap_or(body))
+        }
         Conduct::Good => {
             let mut left = parameter("wait").unwrap_or(0) * 50;
             loop {
@@ -282,7 +290,7 @@ impl State {
         }
         let sequence = self.log.len();
         let etag = format!("\"{sequence}-{}\"", self.key);
-        if since > 0 && seen == Some(&etag) {
+        if seen == Some(&etag) {
             return self.count("unchanged", (304, etag, Vec::new()));
         }
         if since > self.forgotten && since <= sequence {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use envoy_tests::bootstrap::Options;
 use envoy_tests::configuration::workforce;
 use envoy_tests::contract::assert_refusal;
-use envoy_tests::envoy::wasm;
+use envoy_tests::envoy::{repository, wasm};
 use envoy_tests::feed::{Conduct, Feed, Form, sign};
 use envoy_tests::patience::until;
 use envoy_tests::renewal::Renewal;
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let everywhere = behaviours![
         a_revocation_reaches_every_worker_and_nobody_else,
         a_fresh_vm_starts_from_what_the_others_hold,
+        a_trapped_vm_lets_nobody_in,
         before_the_first_load_nobody_passes_and_the_revoked_are_known,
     ];
     let newest = behaviours![
@@ -96,6 +97,7 @@ async fn until_it_is_revoked(envoy: &Envoy, token: &str) {
 
 async fn a_revocation_reaches_every_worker_and_nobody_else(release: &Release) {
     let feed = Feed::start().await;
+    feed.add([blocked("carl")]);
     let world = world(release, &feed, &json!({"interval": "1s"})).await;
     let (anna, bert) = (token_of(&world, "anna").await, token_of(&world, "bert").await);
     until_it_passes(&world.envoy, &anna).await;
@@ -118,7 +120,7 @@ async fn a_revocation_reaches_every_worker_and_nobody_else(release: &Release) {
     }
     let stats = world.envoy.stats().await;
     let stat = |name: &str| stats.get(name).copied();
-    assert_eq!((stat("revocation.entries"), stat("revocation.sequence")), (Some(1), Some(1)));
+    assert_eq!((stat("revocation.entries"), stat("revocation.sequence")), (Some(2), Some(2)));
     assert_eq!(stat("revocation.hits"), stat("refused.token_revoked"));
     assert!(stat("revocation.hits") > Some(16) && stat("revocation.age_seconds") <= Some(2), "{stats:?}");
     assert_eq!(stat("revocation.feed_failed"), Some(0));
@@ -173,7 +175,9 @@ async fn long_polls_bring_news_at_once(release: &Release) {
         assert!(told.elapsed() < Duration::from_secs(1), "{user}: {:?}", told.elapsed());
     }
     assert!(feed.asked().len() <= 6, "{:?}", feed.asked());
-    assert!(feed.asked().iter().all(|path| path.contains("&wait=20")), "{:?}", feed.asked());
+    // Who has nothing yet is not kept waiting.
+    let waits: Vec<bool> = feed.asked().iter().map(|path| path.contains("&wait=20")).collect();
+    assert!(!waits[0] && waits[1..].iter().all(|waits| *waits), "{:?}", feed.asked());
 }
 
 async fn before_the_first_load_nobody_passes_and_the_revoked_are_known(release: &Release) {
@@ -479,6 +483,49 @@ async fn a_missing_cluster_is_503_and_no_crash(release: &Release) {
     world.assert_token_refused("/orders", &token, "revocation_unavailable").await;
     assert!(world.envoy.log().contains("nowhere"), "{}", world.envoy.log());
     world.envoy.assert_sound().await;
+}
+
+/// The filter with a way to trap it. The feed and Entra are down when it happens, so that all that is known is what the
+/// process has left.
+async fn a_trapped_vm_lets_nobody_in(release: &Release) {
+    let feed = Feed::start().await;
+    feed.add((0..20_000).map(|user| blocked(&format!("user-{user}"))).chain([blocked("anna")]));
+    let surroundings = Surroundings::start().await;
+    let clusters: Vec<_> = surroundings.clusters().into_iter().chain([("revocations", feed.addr())]).collect();
+    let trap = repository().join("dist/trap.wasm");
+    let trap = trap.canonicalize().unwrap_or_else(|error| panic!("{}: {error}. Run `make agreement`.", trap.display()));
+    let bootstrap = options(release, &feed, &json!({})).bootstrap(&trap, &clusters);
+    let envoy = Envoy::start(release, &bootstrap, 2, &[]).await.unwrap_or_else(|failure| panic!("{failure}"));
+    let token = surroundings.entra.mint(json!({"claims": {"oid": "anna"}})).await;
+    let good = surroundings.entra.mint(json!({"claims": {"oid": "bert"}})).await;
+    until_it_is_revoked(&envoy, &token).await;
+    until_it_passes(&envoy, &good).await;
+
+    feed.behave(Conduct::Reset);
+    surroundings.entra.fault(json!({"fault": {"status": 500}})).await;
+    for round in 0..3 {
+        for _ in 0..4 {
+            let request = Request::get("/orders").bearer(&good).header("x-trap", "1");
+            let answer = envoy.ingress().send(request).await.expect("an answer");
+            assert_eq!(answer.status, 503, "round {round}: {answer:?}");
+            for answer in at_once(&envoy, &token).await {
+                assert_ne!(answer.status, 200, "round {round}: {answer:?}");
+            }
+        }
+        until("the VMs are back", async || {
+            for answer in at_once(&envoy, &token).await {
+                assert_ne!(answer.status, 200, "round {round}: {answer:?}");
+            }
+            at_once(&envoy, &good).await.iter().all(|answer| answer.status == 200).then_some(())
+        })
+        .await;
+        for answer in at_once(&envoy, &token).await {
+            assert_refusal(&answer, "token_revoked");
+        }
+    }
+    let reloads: u64 = envoy.envoy_stats("vm_reload_success").await.values().sum();
+    assert!(reloads >= 3, "{reloads}: nothing trapped\n{}", envoy.log());
+    assert_eq!(feed.served("snapshot"), 1, "a fresh VM asked for everything again");
 }
 
 /// The upstream tells which VM answered by a header of its plugin configuration.

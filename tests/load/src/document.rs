@@ -9,6 +9,7 @@ use envoy_tests::envoy::repository;
 use crate::plot;
 use crate::race::DISTURBING;
 use crate::record::{Cost, Record};
+use crate::report;
 
 /// Writes the parts that a run makes anew, and the plots. `core` is what the benchmarks of the core printed.
 pub fn write(record: &Record, core: Option<&str>) -> Result<()> {
@@ -26,6 +27,7 @@ pub fn write(record: &Record, core: Option<&str>) -> Result<()> {
         text = replaced(&text, name, &part)?;
     }
     text = replaced(&text, "memory", &memory(record))?;
+    text = replaced(&text, "revocation", &record.revocation.as_ref().map_or_else(String::new, report::revocation))?;
     if let Some(core) = core {
         text = replaced(&text, "core", &format!("```text\n{}\n```\n", core.trim_end()))?;
     }
@@ -172,7 +174,7 @@ mod tests {
     #[test]
     fn the_document_has_all_markers() {
         let text = fs::read_to_string(path(&repository().join("docs"))).unwrap();
-        for name in ["run", "figures", "comparison", "growth", "memory", "core", latency::PART] {
+        for name in ["run", "figures", "comparison", "growth", "memory", "revocation", "core", latency::PART] {
             replaced(&text, name, "").unwrap();
         }
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::memory::VmMemory;
 use crate::race::Runner;
+use crate::revocation::Revocation;
 use crate::statistics::Spread;
 
 /// Ratios of CPU time for a request: key, what it is, whose, against whose, at most.
@@ -51,6 +52,12 @@ pub enum Unit {
     Mib,
     /// Thousands of bytes.
     Kb,
+    /// Bytes.
+    Bytes,
+    /// Nanoseconds.
+    Ns,
+    /// Milliseconds.
+    Ms,
 }
 
 /// A figure to reach.
@@ -81,6 +88,9 @@ impl Figure {
             Unit::Ratio => format!("{value:.2}"),
             Unit::Mib => format!("{value:.1} MiB"),
             Unit::Kb => format!("{value:.0} KB"),
+            Unit::Bytes => format!("{value:.1} bytes"),
+            Unit::Ns => format!("{value:.0} ns"),
+            Unit::Ms => format!("{value:.2} ms"),
         }
     }
 }
@@ -118,6 +128,36 @@ pub fn of_memory(memory: &VmMemory) -> [Figure; 2] {
     [
         figure("vm_idle", "memory of a worker's VM, idle", VM_IDLE_MIB, memory.idle),
         figure("vm_full", "memory of a worker's VM, 10,000 remembered tokens of 2 KB", VM_FULL_MIB, memory.full),
+    ]
+}
+
+/// Those of a million revocations.
+pub fn of_revocation(found: &Revocation) -> [Figure; 4] {
+    let figure = |key: &str, title: &str, unit, at_most, found| Figure {
+        key: key.to_owned(),
+        title: title.to_owned(),
+        unit,
+        at_most,
+        found,
+    };
+    let lookup = found.inside.hit_ns.max(found.inside.miss_ns);
+    [
+        figure(
+            "revocation_bytes",
+            "memory of a worker for each of 1,000,000 revocations",
+            Unit::Bytes,
+            16.0,
+            Spread::of([found.inside.linear_memory_for_each]),
+        ),
+        figure("revocation_lookup", "a lookup among them, in wasm", Unit::Ns, 1_000.0, Spread::of([lookup])),
+        figure(
+            "revocation_stall",
+            "the longest turn of the event loop while they are loaded",
+            Unit::Ms,
+            10.0,
+            Spread::of([found.longest_turn_ms]),
+        ),
+        figure("revocation_p99", "p99 of requests while they are loaded, against not", Unit::Ratio, 1.05, found.p99),
     ]
 }
 

@@ -31,6 +31,7 @@ mod plot;
 mod race;
 mod record;
 mod report;
+mod revocation;
 mod setup;
 mod statistics;
 mod subject;
@@ -59,7 +60,7 @@ struct Arguments {
     /// Measure nothing: write the document and its plots from `docs/performance.json`.
     #[arg(long)]
     redraw: bool,
-    /// Only these: variants, growths, `memory`, or parts. Then nothing is written but of parts, if they are all.
+    /// Only these: variants, growths, `memory`, `revocation`, or parts. Then nothing is written but of parts, if they are all.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -129,6 +130,13 @@ async fn bench(arguments: Arguments, core: Option<&str>) -> Result<()> {
     } else {
         None
     };
+    let revocation = if !quick && run.chosen("revocation") {
+        let found = revocation::measure(&run.ground, &mut run.pools).await?;
+        figures.extend(figures::of_revocation(&found));
+        Some(found)
+    } else {
+        None
+    };
     figures.push(figures::of_module(versions.module_bytes));
 
     let kept = Record::kept()?;
@@ -140,6 +148,9 @@ async fn bench(arguments: Arguments, core: Option<&str>) -> Result<()> {
             memory.idle_linear, memory.full_linear
         );
     }
+    if let Some(found) = &revocation {
+        println!("{}", report::revocation(found));
+    }
     println!("{}", report::figures(&figures, kept.as_ref().map_or(&[], |kept| &kept.figures)));
     if run.others > race::DISTURBING {
         println!("WARNING: others used up to {:.0} % of the machine: these figures are disturbed.", run.others * 100.0);
@@ -148,7 +159,19 @@ async fn bench(arguments: Arguments, core: Option<&str>) -> Result<()> {
         let Length { rounds, seconds } = length;
         let command = "make bench".to_owned();
         let others = run.others;
-        let record = Record { machine, versions, command, rounds, seconds, others, figures, variants, growth, memory };
+        let record = Record {
+            machine,
+            versions,
+            command,
+            rounds,
+            seconds,
+            others,
+            figures,
+            variants,
+            growth,
+            memory,
+            revocation,
+        };
         record.keep()?;
         document::write(&record, core)?;
         println!("written: docs/performance.md, its plots, and docs/performance.json");

@@ -14,6 +14,7 @@ use crate::figures::Figure;
 use crate::machine::Machine;
 use crate::memory::VmMemory;
 use crate::race::Runner;
+use crate::revocation::Revocation;
 use crate::statistics::Spread;
 
 /// A run.
@@ -38,6 +39,8 @@ pub struct Record {
     pub growth: Vec<SeriesRecord>,
     /// A worker's VM.
     pub memory: Option<VmMemory>,
+    /// A million revocations.
+    pub revocation: Option<Revocation>,
 }
 
 /// What ran.

@@ -5,6 +5,7 @@ use comfy_table::{CellAlignment, Table};
 
 use crate::figures::Figure;
 use crate::record::{Cost, SeriesRecord, VariantRecord};
+use crate::revocation::Revocation;
 
 /// Quartiles that are further apart than this share of the median tell little.
 const WIDE: f64 = 0.08;
@@ -73,6 +74,37 @@ pub fn figures(figures: &[Figure], recorded: &[Figure]) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// A million revocations, as a table of the document.
+pub fn revocation(found: &Revocation) -> String {
+    let Revocation { inside, load_ms, longest_turn_ms, turns, plain_answer_ms, p99, p99_us, p99_loading_us } = found;
+    let rows = [
+        ("bytes for each entry: what holds them; growth of the linear memory", {
+            format!("{:.1}; {:.1}", inside.bytes_for_each, inside.linear_memory_for_each)
+        }),
+        ("a lookup that finds, one that does not; all six of a request, ns", {
+            format!("{:.0}, {:.0}; {:.0}", inside.hit_ns, inside.miss_ns, inside.find_ns)
+        }),
+        ("from a new snapshot to its being in force, fetched in pages, ms (quartiles)", {
+            format!("{:.0} ({:.0} – {:.0})", load_ms.median, load_ms.lower_quartile, load_ms.upper_quartile)
+        }),
+        ("of this a worker's own loading, ms; its longest step, µs", {
+            format!("{:.0}; {:.0}", inside.load_ms, inside.load_worst_us)
+        }),
+        ("turns of the event loop: how many; the longest, ms", format!("{turns}; {longest_turn_ms:.2}")),
+        ("taking the body of a plain snapshot of 100,000 entries from the host, ms", format!("{plain_answer_ms:.2}")),
+        ("longest steps, µs: a page; JSON; hashing; making a new base", {
+            let steps = [inside.page_us, inside.parse_worst_us, inside.hash_us, inside.rewrite_worst_us];
+            steps.map(|step| format!("{step:.0}")).join("; ")
+        }),
+        ("p99 of requests, µs: otherwise; while loading; ratio (quartiles)", {
+            let quartiles = format!("{:.2} – {:.2}", p99.lower_quartile, p99.upper_quartile);
+            format!("{:.0}; {:.0}; {:.2} ({quartiles})", p99_us.median, p99_loading_us.median, p99.median)
+        }),
+    ];
+    let rows: Vec<String> = rows.iter().map(|(what, value)| format!("| {what} | {value} |\n")).collect();
+    format!("| {} revocations | |\n|---|---|\n{}", inside.entries, rows.concat())
 }
 
 fn table(header: &[&str]) -> Table {

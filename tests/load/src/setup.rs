@@ -211,12 +211,12 @@ impl Filter {
 }
 
 /// Where `make bench` puts the fixtures.
-fn fixture(name: &str) -> PathBuf {
+pub fn fixture(name: &str) -> PathBuf {
     let file = repository().join(format!("dist/bench_{name}.wasm"));
     file.canonicalize().unwrap_or_else(|error| panic!("{}: {error}. `make bench` builds it.", file.display()))
 }
 
-fn wasm_filter(name: &str, file: &Path, configuration: &Value) -> Value {
+pub fn wasm_filter(name: &str, file: &Path, configuration: &Value) -> Value {
     json!({
         "name": name,
         "typed_config": {
