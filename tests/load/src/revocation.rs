@@ -244,7 +244,7 @@ fn pages(feed: &Feed, set: u64) -> Value {
     let record = |at: u64| Record {
         fingerprint: at * step + (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (set << 20)) % step,
         time: 1_759_000_000,
-        expiry: Expiry::new(Some(4_000_000_000), at % 2 == 0),
+        expiry: Expiry::new(Some(4_000_000_000), at.is_multiple_of(2)),
     };
     let mut names = Vec::new();
     for (at, start) in (0..ENTRIES).step_by(PAGE_RECORDS as usize).enumerate() {

@@ -8,7 +8,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, MapType};
 
 proxy_wasm::main! {{
-    proxy_wasm::set_root_context(|_| -> Box<dyn RootContext> { Box::new(Root(shell::root())) });
+    proxy_wasm::set_root_context(|context| -> Box<dyn RootContext> { Box::new(Root(shell::root(context))) });
 }}
 
 struct Root(Box<dyn RootContext>);
