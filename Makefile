@@ -94,11 +94,10 @@ envoy: ## Installs the supported versions of Envoy into .tools/
 	@$(SETUP)/envoy.sh
 
 # Cargo builds the binaries of a package for that package's own tests only; the mock and the command are other packages'.
-# Most behaviours wait for something most of the time, so that more of them at once than there are cores end sooner.
 e2e: envoy agreement ## Tests with the real Envoy, every supported version (after `make wasm`)
 	@cargo build --locked -p mock-entra --bins
 	@cargo build --locked -p entra-gate --bin entra-gate --features command
-	@cargo test --locked -p envoy-tests --no-fail-fast -- --test-threads 6
+	@tests/envoy/all.sh
 
 agreement: ## Builds the filters of tests: dist/agreement.wasm (the host's verifier beside ours), dist/trap.wasm (ours, and a trap)
 	@$(SETUP)/wasm-cargo.sh build --release --locked -p agreement -p trap

@@ -248,12 +248,23 @@ async fn keys_are_there(place: &Place) {
         ("/partners", json!({})),
     ] {
         let token = place.entra.mint(token).await;
-        until(&format!("the gate has keys for {path}"), async || {
-            let answer = place.gate.send(Request::get(path).bearer(&token)).await.ok()?;
-            (answer.status != 503).then_some(())
+        until(&format!("every worker has keys for {path}, and knows who is revoked"), async || {
+            let answers = answers_of_all(place, path, &token).await.ok()?;
+            answers.iter().all(|answer| answer.status != 503).then_some(())
         })
         .await;
     }
+}
+
+/// What the workers answer, each of them most likely: each connection may reach another one.
+async fn answers_of_all(place: &Place, path: &str, token: &str) -> Result<Vec<Answer>, Box<dyn Error>> {
+    let mut requests = JoinSet::new();
+    for _ in 0..16 {
+        let (gate, request) = (place.gate.clone(), Request::get(path).bearer(token));
+        requests.spawn(async move { gate.send(request).await });
+    }
+    let answers: Result<Vec<Answer>, _> = requests.join_all().await.into_iter().collect();
+    Ok(answers?)
 }
 
 /// Whether every promise was kept.
@@ -292,7 +303,7 @@ async fn tour(place: &Place) -> Result<bool, Box<dyn Error>> {
         let got = answer.reason().unwrap_or_default();
         let reason = if got == reason { got } else { format!("{got} (promised: {reason})") };
         let mark = if good { "✓" } else { "✗" };
-        let took = told.map(|took| format!(", refused by every worker after {:.2} s", took.as_secs_f64()));
+        let took = told.map(|took| format!("\nrefused by every worker after {:.2} s", took.as_secs_f64()));
         let request = format!("{}{}\nGET {}", step.title, took.unwrap_or_default(), step.path);
         table.add_row([mark, &request, &promised, &answer.status.to_string(), &reason, &description]);
     }
@@ -344,15 +355,9 @@ impl Story {
         Ok(())
     }
 
-    /// Whether every worker refuses the token. Each connection may reach another one.
     async fn is_revoked_everywhere(&self, place: &Place) -> Result<bool, Box<dyn Error>> {
-        let mut requests = JoinSet::new();
-        for _ in 0..16 {
-            let (gate, request) = (place.gate.clone(), Request::get("/orders").bearer(&self.token));
-            requests.spawn(async move { gate.send(request).await });
-        }
-        let answers: Result<Vec<Answer>, _> = requests.join_all().await.into_iter().collect();
-        Ok(answers?.iter().all(|answer| answer.reason().as_deref() == Some("token_revoked")))
+        let answers = answers_of_all(place, "/orders", &self.token).await?;
+        Ok(answers.iter().all(|answer| answer.reason().as_deref() == Some("token_revoked")))
     }
 
     async fn request(&mut self, step: &Step, place: &Place) -> Request {
