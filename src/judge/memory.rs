@@ -15,7 +15,7 @@ use super::facts::Facts;
 /// Most tokens that are remembered.
 pub const MOST_TOKENS: usize = 10_000;
 /// Most bytes that they and their facts take.
-pub const MOST_BYTES: u64 = 24 * 1024 * 1024;
+pub const MOST_BYTES: u64 = 28 * 1024 * 1024;
 /// Longest token that is remembered: few long ones must not push out many.
 pub const LONGEST_TOKEN: usize = 8 * 1024;
 

@@ -63,6 +63,9 @@ struct Arguments {
     /// Only these: variants, growths, `memory`, `revocation`, or parts. Then nothing is written but of parts, if they are all.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// All but these.
+    #[arg(long, value_delimiter = ',')]
+    without: Vec<String>,
 }
 
 /// The parts that are recorded by themselves.
@@ -181,8 +184,9 @@ async fn bench(arguments: Arguments, core: Option<&str>) -> Result<()> {
 
 impl Run {
     fn chosen(&self, name: &str) -> bool {
-        let only = &self.arguments.only;
-        only.is_empty() || only.iter().any(|only| only == name)
+        let Arguments { only, without, .. } = &self.arguments;
+        let is_in = |names: &[String]| names.iter().any(|listed| listed == name);
+        (only.is_empty() || is_in(only)) && !is_in(without)
     }
 
     async fn race(&mut self, title: &str, setups: &[(String, Setup)], length: Length) -> Result<Vec<Runner>> {

@@ -78,7 +78,7 @@ pub fn figures(figures: &[Figure], recorded: &[Figure]) -> String {
 
 /// A million revocations, as a table of the document.
 pub fn revocation(found: &Revocation) -> String {
-    let Revocation { inside, load_ms, longest_turn_ms, turns, plain_answer_ms, p99, p99_us, p99_loading_us } = found;
+    let Revocation { inside, load_ms, longest_turn_ms, turns, plain_answer_ms, p99, p99_us, p99_loading_us, feed_failed } = found;
     let rows = [
         ("bytes for each entry: what holds them; growth of the linear memory", {
             format!("{:.1}; {:.1}", inside.bytes_for_each, inside.linear_memory_for_each)
@@ -102,6 +102,7 @@ pub fn revocation(found: &Revocation) -> String {
             let quartiles = format!("{:.2} – {:.2}", p99.lower_quartile, p99.upper_quartile);
             format!("{:.0}; {:.0}; {:.2} ({quartiles})", p99_us.median, p99_loading_us.median, p99.median)
         }),
+        ("answers of the feed that were refused meanwhile", feed_failed.to_string()),
     ];
     let rows: Vec<String> = rows.iter().map(|(what, value)| format!("| {what} | {value} |\n")).collect();
     format!("| {} revocations | |\n|---|---|\n{}", inside.entries, rows.concat())

