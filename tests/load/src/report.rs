@@ -78,7 +78,17 @@ pub fn figures(figures: &[Figure], recorded: &[Figure]) -> String {
 
 /// A million revocations, as a table of the document.
 pub fn revocation(found: &Revocation) -> String {
-    let Revocation { inside, load_ms, longest_turn_ms, turns, plain_answer_ms, p99, p99_us, p99_loading_us, feed_failed } = found;
+    let Revocation {
+        inside,
+        load_ms,
+        longest_turn_ms,
+        turns,
+        plain_answer_ms,
+        p99,
+        p99_us,
+        p99_loading_us,
+        feed_failed,
+    } = found;
     let rows = [
         ("bytes for each entry: what holds them; growth of the linear memory", {
             format!("{:.1}; {:.1}", inside.bytes_for_each, inside.linear_memory_for_each)
