@@ -41,7 +41,6 @@ fn options(release: &Release) -> Options {
 
 fn main() -> ExitCode {
     let shared = behaviours![
-        every_metric_is_there_from_the_start,
         each_request_counts_once,
         a_token_that_comes_again_is_remembered,
         metrics_have_the_names_that_prometheus_reads,
@@ -53,10 +52,12 @@ fn main() -> ExitCode {
         a_token_cannot_forge_a_line,
         requests_that_pass_leave_no_line,
     ];
-    Suite::new().shared(&Release::all(), options, shared).run()
+    let alone = behaviours![every_metric_is_there_from_the_start];
+    Suite::new().shared(&Release::all(), options, shared).alone(&Release::all(), alone).run()
 }
 
-async fn every_metric_is_there_from_the_start(world: &World) {
+async fn every_metric_is_there_from_the_start(release: &Release) {
+    let world = World::start(&options(release)).await;
     let stats = world.envoy.stats().await;
     for name in ["allowed", "anonymous", "keys.fetch_ok", "keys.fetch_failed", "keys.age_seconds", "waiting"]
         .into_iter()
