@@ -32,4 +32,4 @@ fi
 cargo=(/usr/bin/cargo "$command")
 # Named outright, since cargo would take rustup's clippy from CARGO_HOME first.
 [ "$command" != clippy ] || cargo=(/usr/bin/cargo-clippy clippy)
-exec "${cargo[@]}" -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size --target wasm32-wasip1 "$@"
+exec "${cargo[@]}" -Z build-std=std,panic_abort --target wasm32-wasip1 "$@"
