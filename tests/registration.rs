@@ -284,7 +284,7 @@ fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
 
 fn public() -> Value {
     json!({
-        "client_name": "Claude Code",
+        "client_name": "Orders CLI",
         "redirect_uris": ["http://localhost:33418/callback"],
         "token_endpoint_auth_method": "none",
         "grant_types": ["authorization_code", "refresh_token"],
@@ -327,7 +327,7 @@ fn a_public_client_is_one_write_and_is_told_what_it_is() {
     assert_eq!(header(&answer, "content-type"), Some("application/json"));
     let client = document(&answer);
     let id = client["client_id"].as_str().unwrap();
-    assert_eq!(client["client_name"], "dcr: Claude Code");
+    assert_eq!(client["client_name"], "dcr: Orders CLI");
     assert_eq!(client["redirect_uris"], json!(["http://localhost:33418/callback"]));
     assert_eq!(client["token_endpoint_auth_method"], "none");
     assert_eq!(client["grant_types"], json!(["authorization_code", "refresh_token"]));
@@ -385,7 +385,7 @@ fn instances_of_one_public_client_share_it_and_others_do_not() {
         first["registration_access_token"].as_str(),
         &json!({}),
     );
-    assert_eq!(document(&read)["client_name"], "dcr: Claude Code");
+    assert_eq!(document(&read)["client_name"], "dcr: Orders CLI");
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn main() -> ExitCode {
 
 fn public() -> Value {
     json!({
-        "client_name": "Claude Code",
+        "client_name": "Orders CLI",
         "redirect_uris": ["http://localhost:33418/callback"],
         "token_endpoint_auth_method": "none",
         "application_type": "native",
@@ -129,11 +129,11 @@ async fn a_public_client_registers(world: &World) {
     let before = world.upstream.count().await;
     let client = registered(world, &public()).await;
     assert_eq!(client["redirect_uris"], public()["redirect_uris"]);
-    assert_eq!(client["client_name"], "dcr: Claude Code");
+    assert_eq!(client["client_name"], "dcr: Orders CLI");
     let again = registered(world, &public()).await;
     assert_eq!(again["client_id"], client["client_id"]);
     let same =
-        applications(world).await.into_iter().filter(|application| application["displayName"] == "dcr: Claude Code");
+        applications(world).await.into_iter().filter(|application| application["displayName"] == "dcr: Orders CLI");
     assert_eq!(same.count(), 1);
     assert_eq!(world.upstream.count().await, before, "the upstream was asked");
 }
