@@ -362,7 +362,7 @@ fn instances_of_one_public_client_share_it_and_others_do_not() {
     assert_eq!(second["redirect_uris"], json!(["http://localhost:5/callback"]));
     assert_eq!(bench.outcomes(), ["created", "shared"]);
     for (name, value) in [
-        ("client_name", json!("Claude code")),
+        ("client_name", json!("Orders cli")),
         ("redirect_uris", json!(["http://localhost:33418/other"])),
         ("redirect_uris", json!(["http://127.0.0.1:33418/callback"])),
         ("scope", json!("offline_access")),
