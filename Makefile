@@ -17,10 +17,10 @@ FUZZ_SECONDS := 60
 export ENTRA_GATE_WASM := $(CURDIR)/$(WASM)
 export ENTRA_GATE_ENVOYS := $(foreach v,$(ENVOY_VERSIONS),$(CURDIR)/.tools/envoy-$(v)/bin/envoy)
 
-.PHONY: help wasm command demo test bench diagnosis micro fixtures fuzz scripts fmt lint deny doc unit size envoy agreement e2e compose clean
+.PHONY: help wasm command demo test bench diagnosis micro fixtures fuzz scripts fmt lint deny doc unit size envoy agreement e2e compose containers clean
 
 help: ## This list
-	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-9s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
 wasm: ## Builds the filter: dist/entra_gate.wasm
 	@$(SETUP)/wasm-cargo.sh build --release --locked -p entra-gate --lib
@@ -41,7 +41,7 @@ demo: wasm ## The tour: real Envoy, mock Entra, revocations, requests and answer
 	@cargo run --locked -p envoy-tests --bin tour -- $(if $(ONCE),--once)
 
 test: ## Everything that a change must pass
-	@.ci/steps scripts fmt lint deny doc unit wasm size e2e compose
+	@.ci/steps scripts fmt lint deny doc unit wasm size e2e containers
 
 bench: wasm fixtures ## What a request costs in the real Envoy, and the core natively; QUICK=1: a few minutes, ratios beside the recorded ones; ONLY=latency, ONLY=revocation (or another part): that alone
 	@$(SETUP)/wrk.sh
@@ -104,8 +104,11 @@ agreement: ## Builds the filters of tests: dist/agreement.wasm (the host's verif
 	@mkdir -p dist
 	@for name in agreement trap; do cp $(TARGET_DIR)/wasm32-wasip1/release/$$name.wasm dist/$$name.wasm; done
 
-compose: ## The docker compose example, run as a user would, where there is a Docker engine
+compose: ## The docker compose example, built from source and run as a user would, where there is a Docker engine
 	@envoy/compose/test.sh
+
+containers: ## The same, with the binaries that are built here (after `make e2e`)
+	@envoy/compose/test.sh --built
 
 clean: ## Removes what was built and installed here
 	@cargo clean
