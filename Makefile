@@ -36,9 +36,8 @@ command: ## Builds the command: dist/entra-gate
 
 demo: wasm ## The tour: real Envoy, mock Entra, revocations, requests and answers; stays up until Ctrl-C, or not with ONCE=1
 	@$(SETUP)/envoy.sh $(DEMO_ENVOY)
-	@cargo build --locked -p mock-entra --bins
-	@cargo build --locked -p entra-gate --bin entra-gate --features command
-	@cargo run --locked -p envoy-tests --bin tour -- $(if $(ONCE),--once)
+	@cargo build --locked --features entra-gate/command -p mock-entra -p entra-gate -p envoy-tests --bins
+	@$(TARGET_DIR)/debug/tour $(if $(ONCE),--once)
 
 test: ## Everything that a change must pass
 	@.ci/steps scripts fmt lint deny doc unit wasm size e2e containers
@@ -85,7 +84,7 @@ doc: ## Documentation, warnings denied
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
 unit: ## Unit and integration tests, natively
-	@cargo test --locked --workspace --exclude envoy-tests --features entra-gate/command --no-fail-fast
+	@tests/run.sh native
 
 size: ## The filter's size against its budget (after `make wasm`)
 	@bytes=$$(wc -c < $(WASM)); echo "$(WASM): $$bytes of at most $(WASM_BUDGET) bytes"; [ $$bytes -le $(WASM_BUDGET) ]
@@ -93,11 +92,8 @@ size: ## The filter's size against its budget (after `make wasm`)
 envoy: ## Installs the supported versions of Envoy into .tools/
 	@$(SETUP)/envoy.sh
 
-# Cargo builds the binaries of a package for that package's own tests only; the mock and the command are other packages'.
 e2e: envoy agreement ## Tests with the real Envoy, every supported version (after `make wasm`)
-	@cargo build --locked -p mock-entra --bins
-	@cargo build --locked -p entra-gate --bin entra-gate --features command
-	@tests/envoy/all.sh
+	@tests/run.sh envoy
 
 agreement: ## Builds the filters of tests: dist/agreement.wasm (the host's verifier beside ours), dist/trap.wasm (ours, and a trap)
 	@$(SETUP)/wasm-cargo.sh build --release --locked -p agreement -p trap
