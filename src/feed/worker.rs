@@ -137,10 +137,10 @@ impl Worker {
         }
         let mut turn = self.work(fed, room, has_time);
         if turn == Turn::default() {
-            turn = self.begin(fed, room);
+            turn = self.begin(room);
         }
         if turn == Turn::default() && loading == Loading::Current {
-            turn = self.compact(fed, room);
+            while self.compact(fed, room, &mut turn) && !room.is_gentle && has_time() {}
             self.sweep(fed, standing.generation, room.now);
         }
         self.keep_lease(room);
@@ -152,7 +152,7 @@ impl Worker {
     }
 
     /// Takes the answer to what was asked last. An answer that nobody waits for is dropped.
-    pub fn receive(&mut self, answer: Result<Answer, FeedFault>, fed: &mut Fed, room: &Room<'_>) -> Option<End> {
+    pub fn receive(&mut self, answer: Result<Answer, FeedFault>, room: &Room<'_>) -> Option<End> {
         match std::mem::replace(&mut self.hand, Hand::Empty) {
             Hand::Asking { standing, .. } => match answer {
                 Ok(Answer::Body { body, etag }) => match Work::begin(body, room.feed, &standing) {
@@ -243,11 +243,11 @@ impl Worker {
         }
     }
 
-    /// Makes a new base of what is held when there is much beside the old one, a step at a time.
-    fn compact(&mut self, fed: &Fed, room: &Room<'_>) -> Turn {
+    /// Makes a new base of what is held when there is much beside the old one, a step at a time; whether there is another.
+    fn compact(&mut self, fed: &Fed, room: &Room<'_>, turn: &mut Turn) -> bool {
         let me = self.me;
         let Some((standing, mark)) = room.board.standing().filter(|(standing, _)| self.loader.holds(standing)) else {
-            return Turn::default();
+            return false;
         };
         let Some(compaction) = self.compaction.take() else {
             let is_wanted = standing.is_held(room.feed) && standing.wants_compaction(self.sweep.counted);
@@ -257,7 +257,7 @@ impl Worker {
                 let begun = room.board.swap(&taken, mark);
                 self.compaction = begun.then(|| Compaction::new(&self.desk(&taken, fed, room)));
             }
-            return Turn::default();
+            return self.compaction.is_some();
         };
         match compaction.step(&self.desk(&standing, fed, room)) {
             Compacting::More(compaction) => self.compaction = Some(compaction),
@@ -266,21 +266,21 @@ impl Worker {
                 if let End::Compacted(written, _) = &end {
                     clear_unused(written, &standing, room.board);
                 }
-                // What was asked meanwhile builds on the same, in another form.
                 let published = end.standing(standing, room.feed, room.now, None);
                 if room.board.swap(&published, mark) {
+                    turn.ended = Some(end);
+                    // What was asked meanwhile builds on the same, in another form.
                     if let Hand::Asking { standing, .. } | Hand::Working { standing, .. } = &mut self.hand {
                         *standing = published;
                     }
-                    return Turn { ended: Some(end), ..Turn::default() };
                 }
             }
         }
-        Turn::default()
+        self.compaction.is_some()
     }
 
     /// Asks, if it is time and nobody else does.
-    fn begin(&mut self, fed: &Fed, room: &Room<'_>) -> Turn {
+    fn begin(&mut self, room: &Room<'_>) -> Turn {
         let (feed, now, me) = (room.feed, room.now, self.me);
         let is_empty = matches!(self.hand, Hand::Empty);
         let free = room.board.standing().filter(|(standing, _)| is_empty && standing.is_free(me, now));
@@ -322,7 +322,8 @@ impl Worker {
     fn keep_lease(&self, room: &Room<'_>) {
         if !matches!(self.hand, Hand::Empty) || self.compaction.is_some() {
             self.update(room, |standing| {
-                (standing.owner == self.me && standing.is_lease_short(room.now)).then(|| standing.taken(self.me, room.now))
+                (standing.owner == self.me && standing.is_lease_short(room.now))
+                    .then(|| standing.taken(self.me, room.now))
             });
         }
     }

@@ -79,7 +79,7 @@ impl Feeder {
     }
 
     fn take(&mut self, answer: Result<Answer, FeedFault>, feed: &Feed, gate: &Gate) {
-        let ended = self.with_room(feed, gate, |worker, fed, room| worker.receive(answer, fed, room));
+        let ended = self.with_room(feed, gate, |worker, _, room| worker.receive(answer, room));
         if let Some(end) = &ended {
             tell(end, feed, gate);
         }

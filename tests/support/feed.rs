@@ -277,7 +277,7 @@ impl Envoy {
             now: self.now,
             is_gentle: false,
         };
-        let ended = node.worker.receive(answer, &mut node.set.fed, &room);
+        let ended = node.worker.receive(answer, &room);
         node.ended.extend(ended);
     }
 
