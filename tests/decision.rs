@@ -571,13 +571,13 @@ fn a_flood_of_tokens_neither_grows_memory_nor_pushes_out_what_is_hot() {
     let token = authorization.strip_prefix("Bearer ").unwrap().to_owned();
     let facts = std::rc::Rc::clone(gate.memory.recall(token.as_bytes()).unwrap());
     for number in 0..50_000 {
-        gate.memory.remember(&format!("{token}{number}"), &facts);
+        gate.memory.remember(format!("{token}{number}"), &facts);
         if number % 100 == 0 {
             assert!(gate.memory.recall(token.as_bytes()).is_some(), "{number}");
         }
     }
     assert!(gate.memory.len() <= 10_000, "{}", gate.memory.len());
-    gate.memory.remember(&"x".repeat(8 * 1024 + 1), &facts);
+    gate.memory.remember("x".repeat(8 * 1024 + 1), &facts);
     assert!(gate.memory.recall("x".repeat(8 * 1024 + 1).as_bytes()).is_none());
 }
 

@@ -85,12 +85,30 @@ pub fn b64token(credential: &[u8]) -> Result<&str, Refusal> {
     if credential.contains(&b',') {
         return Err(malformed(RequestFault::SeveralCredentials));
     }
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
+    // Without a branch for each byte: a table and one question at the end are several times as fast in wasm.
+    let all_allowed =
+        credential.iter().fold(true, |so_far, byte| so_far & ALLOWED.get(usize::from(*byte)).is_some_and(|is| *is));
     match std::str::from_utf8(credential) {
-        Ok(text) if credential.iter().all(allowed) => Ok(text),
+        Ok(text) if all_allowed => Ok(text),
         _ => Err(malformed(RequestFault::CredentialCharacters)),
     }
 }
+
+/// The characters of a `b64token`.
+const ALLOWED: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0;
+    while byte < allowed.len() {
+        #[allow(clippy::cast_possible_truncation, clippy::indexing_slicing, reason = "less than 256")]
+        {
+            let character = byte as u8;
+            allowed[byte] = character.is_ascii_alphanumeric()
+                || matches!(character, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
+        }
+        byte += 1;
+    }
+    allowed
+};
 
 fn malformed(fault: RequestFault) -> Refusal {
     Refusal::RequestMalformed(fault)

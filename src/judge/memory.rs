@@ -93,9 +93,10 @@ impl Memory {
     }
 
     /// Remembers a token that was verified just now.
-    pub fn remember(&mut self, token: &str, facts: &Rc<Facts>) {
+    pub fn remember(&mut self, token: impl AsRef<[u8]>, facts: &Rc<Facts>) {
+        let token = token.as_ref();
         if token.len() <= LONGEST_TOKEN {
-            self.tokens.insert(Remembered(token.as_bytes().into()), Rc::clone(facts));
+            self.tokens.insert(Remembered(token.into()), Rc::clone(facts));
         }
     }
 

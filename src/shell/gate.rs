@@ -448,9 +448,8 @@ impl Gate {
         }
         let (Verdict::Allow(grant), Recall::Miss) = (verdict, recall) else { return };
         let found = bearer::find(&request.carried, &self.policy.sources).ok().flatten();
-        let token = found.and_then(|credential| bearer::b64token(credential.bytes).ok());
-        if let (Some(facts), Some(token)) = (grant.facts(), token) {
-            self.memory.borrow_mut().remember(token, facts);
+        if let (Some(facts), Some(token)) = (grant.facts(), found) {
+            self.memory.borrow_mut().remember(token.bytes, facts);
         }
     }
 

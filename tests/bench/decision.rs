@@ -117,7 +117,7 @@ fn remembered(bencher: Bencher<'_, '_>, configuration: &Value, token: &Value, to
     let Verdict::Allow(grant) = gate.judge(PATH, Some(&authorization)).verdict else { panic!("the token is good") };
     let facts = Rc::clone(grant.facts().unwrap());
     for at in 1..tokens {
-        gate.memory.remember(&format!("{at:05}{text}{at:05}"), &facts);
+        gate.memory.remember(format!("{at:05}{text}{at:05}"), &facts);
     }
     gate.memory.remember(text, &facts);
     bencher.bench_local(|| {

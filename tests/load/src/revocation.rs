@@ -86,6 +86,8 @@ pub async fn measure(ground: &Ground, pools: &mut Pools) -> Result<Revocation> {
     let pool = pools.of(&setup)?;
     let mut loading = Loading::start(ground, "info").await?;
     let mut load_ms = vec![loading.next().await?];
+    // Before there was anything, it was told that there was nothing new.
+    let failed_before = loading.failed().await;
     let (mut still, mut busy) = (Vec::new(), Vec::new());
     // The first window warms up.
     loading.window(&setup, &pool, Window::Still).await?;
@@ -109,7 +111,7 @@ pub async fn measure(ground: &Ground, pools: &mut Pools) -> Result<Revocation> {
             busy[round]
         );
     }
-    let feed_failed = loading.envoy.stat("revocation.feed_failed").await;
+    let feed_failed = loading.failed().await - failed_before;
     Ok(Revocation {
         inside,
         load_ms: Spread::of(load_ms),
@@ -191,6 +193,10 @@ impl Loading {
         let packed = &self.pages[usize::try_from(self.sequence % 2)?];
         let claims = json!({"iss": "feed", "iat": 1, "seq": self.sequence, "packed": packed});
         Ok(self.publish(&claims, self.sequence).await)
+    }
+
+    async fn failed(&self) -> u64 {
+        self.envoy.stat("revocation.feed_failed").await
     }
 
     async fn publish(&self, claims: &Value, sequence: u64) -> f64 {
