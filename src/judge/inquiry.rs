@@ -245,6 +245,14 @@ pub(super) fn introspecting(form: Malformed, accepts: &dyn Fn(usize) -> bool, gi
     }
 }
 
+/// Whether a remembered token would be asked about where it is used now, if it was asked about: it passes nowhere where a
+/// new one would not.
+pub(super) fn may_be_recalled(facts: &Facts, accepts: &dyn Fn(usize) -> bool, given: &Given<'_>) -> bool {
+    let at = facts.place.provider;
+    let is_opaque = || given.policy.providers.all().get(at).is_some_and(|provider| provider.introspection.is_some());
+    facts.key.is_some() || !is_opaque() || introspecting(Malformed::Segments, accepts, given) == Some(at)
+}
+
 /// Judges a token that is no JWT: by the claims that its authorization server tells, as if they were its own.
 pub(super) fn judge_opaque(
     text: &str,

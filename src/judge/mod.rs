@@ -29,7 +29,7 @@ use serde_json::Value;
 use self::attempt::{Attempt, Halt, Stage, is_for_graph, is_marked_as_id_token};
 use self::bearer::Credential;
 use self::facts::Facts;
-use self::inquiry::{introspecting, judge_opaque};
+use self::inquiry::{introspecting, judge_opaque, may_be_recalled};
 use self::memory::Memory;
 use self::refusal::{AudienceHint, IssuerHint, Refusal, RequestFault, TokenFault, TypeFault};
 use self::request::Request;
@@ -137,8 +137,13 @@ fn decide(
         given.policy.providers.all().get(provider).is_some_and(|provider| provider.sources.contains(&source))
     };
     *recall = Recall::Miss;
+    let fits_rule = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
+    let accepts = |provider: usize| fits_rule(provider) && comes_from(provider);
     let still_good = |facts: &&Rc<Facts>| {
-        comes_from(facts.place.provider) && facts.are_admitted(&requirements, given) && facts.still_hold(given)
+        comes_from(facts.place.provider)
+            && facts.are_admitted(&requirements, given)
+            && facts.still_hold(given)
+            && may_be_recalled(facts, &accepts, given)
     };
     let remembered = given.memory.recall(bytes).filter(still_good);
     let is_remembered = remembered.is_some();
@@ -158,8 +163,6 @@ fn decide(
         tell(recorder, Check::Credential, ONE_TOKEN, &place);
         recorder.found(place, is_remembered);
     }
-    let fits_rule = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
-    let accepts = |provider: usize| fits_rule(provider) && comes_from(provider);
     let opened = encryption::open(text, &accepts, given.policy, seen).inspect_err(refused(Check::Form))?;
     let token = match Unverified::read(opened.text()) {
         Ok(token) => token,
