@@ -191,6 +191,9 @@ impl Scene {
             expiry: Expiry::Required,
             sources: vec![0],
             decryption_keys: Vec::new(),
+            introspection: None,
+            graph_tokens: None,
+            status_lists: None,
         };
         let keys = Held {
             issuer: Some(self.issuer.clone()),

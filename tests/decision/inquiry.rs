@@ -281,7 +281,7 @@ fn a_token_that_no_server_is_asked_about_is_malformed_as_ever() {
     for damaged in [
         format!("{header}.{payload}="),
         format!("{header}.{payload}.{signature}.x.y"),
-        format!("{header}.{}.{signature}", &payload[1..]),
+        format!("{header}.{}.{signature}", payload.get(1..).unwrap()),
         "x".repeat(33 * 1024),
     ] {
         let (outcome, asked) = outcome(&mut gate, "/one", &damaged);
