@@ -375,6 +375,7 @@ async fn many_entries_come_in_pages(release: &Release) {
     let feed = Feed::start().await;
     feed.add((0..USERS).map(|user| blocked(&format!("user-{user}"))));
     feed.form(Form::Packed(8_192));
+    feed.prepare();
     let world = world(release, &feed, &json!({})).await;
     let bystander = token_of(&world, "bystander").await;
     until_it_passes(&world.envoy, &bystander).await;
@@ -401,6 +402,9 @@ async fn many_entries_come_in_pages(release: &Release) {
     let token = token_of(&world, "last-7999").await;
     until_it_passes(&world.envoy, &token).await;
     until_it_passes(&world.envoy, &bystander).await;
+    let log = world.envoy.log();
+    let failed: Vec<&str> = log.lines().filter(|line| line.contains("revocations not fetched")).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
     assert_eq!(world.envoy.stat("revocation.feed_failed").await, 0);
     world.envoy.assert_sound().await;
 }
