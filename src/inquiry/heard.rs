@@ -20,18 +20,18 @@ const LOST: Millis = 120_000;
 /// All of it, in one worker.
 #[derive(Default)]
 pub struct Heard {
-    words: BTreeMap<Question, Rc<Word>>,
+    words: BTreeMap<Question, Kept>,
     bytes: usize,
-    open: Vec<Open>,
+    /// Questions without an answer.
+    open: BTreeMap<Question, State>,
 }
 
-/// A question without an answer.
-struct Open {
-    question: Question,
-    state: State,
+/// An answer, and the bytes that it takes.
+struct Kept {
+    word: Rc<Word>,
+    bytes: usize,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// It is to be sent.
     Due,
@@ -43,9 +43,11 @@ impl Heard {
     /// What counts now as the answer to a question: its own, or that nobody is to be asked for some time.
     #[must_use]
     pub fn word(&self, question: &Question, now: Millis) -> Option<&Rc<Word>> {
-        let counts = |word: &&Rc<Word>| now < word.until;
-        let own = self.words.get(question).filter(counts);
-        own.or_else(|| self.words.get(&everybody(question)).filter(counts))
+        let counting = |question: &Question| {
+            let word = &self.words.get(question)?.word;
+            (now < word.until).then_some(word)
+        };
+        counting(question).or_else(|| counting(&everybody(question)))
     }
 
     /// Opens a question, if nobody has; whether there is room.
@@ -55,7 +57,7 @@ impl Heard {
         }
         let has_room = self.open.len() < MOST_OPEN;
         if has_room {
-            self.open.push(Open { question: question.clone(), state: State::Due });
+            self.open.insert(question.clone(), State::Due);
         }
         has_room
     }
@@ -63,42 +65,36 @@ impl Heard {
     /// Whether a question is asked now.
     #[must_use]
     pub fn is_open(&self, question: &Question) -> bool {
-        self.open.iter().any(|open| open.question == *question)
-    }
-
-    /// Whether anything is to be sent.
-    #[must_use]
-    pub fn is_due(&self) -> bool {
-        self.open.iter().any(|open| open.state == State::Due)
+        self.open.contains_key(question)
     }
 
     /// What is to be sent.
     #[must_use]
     pub fn due(&self, now: Millis) -> Vec<Question> {
-        let is_due = |open: &&Open| match open.state {
+        let is_due = |state: &State| match state {
             State::Due => true,
             State::Sent { at, .. } => at.saturating_add(LOST) <= now,
         };
-        self.open.iter().filter(is_due).map(|open| open.question.clone()).collect()
+        self.open.iter().filter(|(_, state)| is_due(state)).map(|(question, _)| question.clone()).collect()
     }
 
     /// A question was sent, as this call.
     pub fn sent(&mut self, question: &Question, call: u32, at: Millis) {
-        if let Some(open) = self.open.iter_mut().find(|open| open.question == *question) {
-            open.state = State::Sent { call, at };
+        if let Some(state) = self.open.get_mut(question) {
+            *state = State::Sent { call, at };
         }
     }
 
     /// The question that a call was sent for.
     #[must_use]
     pub fn asked_by(&self, call: u32) -> Option<Question> {
-        let sent = |open: &&Open| matches!(open.state, State::Sent { call: sent, .. } if sent == call);
-        self.open.iter().find(sent).map(|open| open.question.clone())
+        let is_sent = |state: &State| matches!(state, State::Sent { call: sent, .. } if *sent == call);
+        self.open.iter().find(|(_, state)| is_sent(state)).map(|(question, _)| question.clone())
     }
 
     /// Takes an answer, and closes the question.
     pub fn hear(&mut self, question: Question, word: Word, now: Millis) {
-        self.open.retain(|open| open.question != question);
+        self.open.remove(&question);
         self.keep(question, word, now);
     }
 
@@ -120,28 +116,25 @@ impl Heard {
     }
 
     fn keep(&mut self, question: Question, word: Word, now: Millis) {
-        let size = weight(&question, &word);
+        let bytes = size_of::<Question>().saturating_add(question.about.len()).saturating_add(word.weight());
         self.forget(&question);
-        let is_full = |heard: &Self| heard.words.len() >= MOST_WORDS || heard.bytes.saturating_add(size) > MOST_BYTES;
+        let is_full = |heard: &Self| heard.words.len() >= MOST_WORDS || heard.bytes.saturating_add(bytes) > MOST_BYTES;
         if is_full(self) {
-            self.words.retain(|_, word| now < word.until);
-            self.bytes = self.words.iter().map(|(question, word)| weight(question, word)).sum();
+            self.words.retain(|_, kept| now < kept.word.until);
+            self.bytes = self.words.values().map(|kept| kept.bytes).sum();
         }
         while is_full(self) {
-            let Some(first) =
-                self.words.iter().min_by_key(|(_, word)| word.until).map(|(question, _)| question.clone())
-            else {
-                break;
-            };
+            let first = self.words.iter().min_by_key(|(_, kept)| kept.word.until).map(|(question, _)| question.clone());
+            let Some(first) = first else { break };
             self.forget(&first);
         }
-        self.bytes = self.bytes.saturating_add(size);
-        self.words.insert(question, Rc::new(word));
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.words.insert(question, Kept { word: Rc::new(word), bytes });
     }
 
     fn forget(&mut self, question: &Question) {
-        if let Some(word) = self.words.remove(question) {
-            self.bytes = self.bytes.saturating_sub(weight(question, &word));
+        if let Some(kept) = self.words.remove(question) {
+            self.bytes = self.bytes.saturating_sub(kept.bytes);
         }
     }
 }
@@ -149,10 +142,6 @@ impl Heard {
 /// What stands for every question of its kind.
 fn everybody(question: &Question) -> Question {
     Question { kind: question.kind, provider: question.provider, document: question.document, about: String::new() }
-}
-
-fn weight(question: &Question, word: &Word) -> usize {
-    size_of::<Question>().saturating_add(question.about.len()).saturating_add(word.weight())
 }
 
 #[cfg(test)]
@@ -182,7 +171,8 @@ mod tests {
         assert!(heard.asked_by(8).is_none());
         assert!(heard.asked_by(7).is_some_and(|asked| asked == first));
         heard.hear(first.clone(), word(1), NOW);
-        assert!(!heard.is_open(&first) && heard.asked_by(7).is_none() && heard.is_due());
+        assert!(!heard.is_open(&first) && heard.asked_by(7).is_none());
+        assert_eq!(heard.due(NOW).len(), 1);
         assert!(heard.word(&first, NOW + 999).is_some());
         assert!(heard.word(&first, NOW + 1_000).is_none());
     }
@@ -249,7 +239,7 @@ mod tests {
             heard.hear(question(&format!("{at:06}{long}")), word(100_000 + at), NOW);
         }
         assert!(heard.bytes <= MOST_BYTES && heard.len() <= 16, "{} words of {} bytes", heard.len(), heard.bytes);
-        let counted: usize = heard.words.iter().map(|(question, word)| weight(question, word)).sum();
+        let counted: usize = heard.words.values().map(|kept| kept.bytes).sum();
         assert_eq!(heard.bytes, counted);
         assert!(heard.word(&question(&format!("{:06}{long}", 39)), NOW).is_some());
     }
@@ -260,6 +250,8 @@ mod tests {
         heard.hear(question("a"), word(30), NOW);
         heard.hear(question("a"), word(5), NOW);
         assert_eq!((heard.len(), heard.word(&question("a"), NOW).map(|word| word.until)), (1, Some(NOW + 5_000)));
-        assert_eq!(heard.bytes, weight(&question("a"), &word(5)));
+        let only = heard.bytes;
+        heard.hear(question("a"), word(9), NOW);
+        assert_eq!((heard.len(), heard.bytes), (1, only));
     }
 }

@@ -91,6 +91,9 @@ pub struct StatusLists {
     pub on_failure: OnFailure,
 }
 
+/// Longest address that a token may name, in bytes: it is told in logs.
+const LONGEST_URI: usize = 1_024;
+
 /// An address, or all below one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allowed {
@@ -109,6 +112,7 @@ impl Allowed {
             Self::Below(base) => uri.strip_prefix(base.as_str()).is_some_and(|rest| {
                 let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte);
                 !rest.is_empty()
+                    && uri.len() <= LONGEST_URI
                     && rest.bytes().all(plain)
                     && !rest.split('/').any(|name| matches!(name, "" | "." | ".."))
             }),
@@ -168,6 +172,7 @@ mod tests {
             "http://status.example/lists/1",
             "HTTPS://status.example/lists/1",
             "https://status.example/one?of=them&more",
+            &format!("https://status.example/lists/{}", "x".repeat(LONGEST_URI)),
             "",
         ] {
             assert!(!below.admits(uri) && !exact.admits(uri), "{uri}");
