@@ -7,6 +7,7 @@
 //! * [`revocation`]: what is revoked.
 //! * [`keys`]: which keys are held, where they come from, when to ask again.
 //! * [`feed`]: the revocation feed's documents, and when to ask for the next.
+//! * [`inquiry`]: what others are asked about tokens, and what their answers mean.
 //! * [`policy`]: the compiled configuration.
 //! * [`judge`]: the decision: request, policy, keys, revocations and time in; allow, refuse or «I lack these keys» out.
 //! * [`answer`] and [`signals`]: what the client and the operator are told.
@@ -18,6 +19,7 @@ pub mod answer;
 pub mod config;
 pub mod entra;
 pub mod feed;
+pub mod inquiry;
 pub mod jose;
 pub mod judge;
 pub mod keys;

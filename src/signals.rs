@@ -11,6 +11,12 @@ use crate::registration::reply::Outcome;
 pub const ALLOWED: &str = "entra_gate.allowed";
 /// Requests that passed without one.
 pub const ANONYMOUS: &str = "entra_gate.anonymous";
+/// Questions about tokens that were answered: introspection, Graph's userinfo, status lists.
+pub const INQUIRIES_ANSWERED: &str = "entra_gate.inquiries.answered";
+/// Questions that had no usable answer.
+pub const INQUIRIES_FAILED: &str = "entra_gate.inquiries.failed";
+/// Requests that passed although a question about their token had no usable answer.
+pub const INQUIRIES_UNCHECKED: &str = "entra_gate.inquiries.unchecked";
 /// Key documents that were fetched.
 pub const KEYS_FETCH_OK: &str = "entra_gate.keys.fetch_ok";
 /// Key documents that could not be fetched or used.
@@ -37,7 +43,7 @@ pub const TOKEN_CACHE_MISS: &str = "entra_gate.token_cache.miss";
 pub const TOKEN_REQUESTS_PASSED: &str = "entra_gate.token_requests.passed";
 /// Token requests that did not pass, or had no answer of Entra's.
 pub const TOKEN_REQUESTS_FAILED: &str = "entra_gate.token_requests.failed";
-/// Requests that wait for keys, a gauge over all workers.
+/// Requests that wait for keys or answers, a gauge over all workers.
 pub const WAITING: &str = "entra_gate.waiting";
 
 /// The counter of an outcome of the registration bridge.

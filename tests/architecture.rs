@@ -11,8 +11,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up: a module uses only those before it, and itself.
-const LAYERS: [&str; 11] =
-    ["jose", "entra", "revocation", "keys", "feed", "policy", "judge", "answer", "registration", "signals", "config"];
+const LAYERS: [&str; 12] = [
+    "jose",
+    "entra",
+    "revocation",
+    "keys",
+    "feed",
+    "inquiry",
+    "policy",
+    "judge",
+    "answer",
+    "registration",
+    "signals",
+    "config",
+];
 
 fn sources(place: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(place).unwrap() {

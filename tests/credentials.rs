@@ -72,6 +72,7 @@ impl Gate {
         match self.judge_request(target, headers).verdict {
             Verdict::Allow(_) => None,
             Verdict::Refuse(refusal) => Some(refusal),
+            Verdict::Ask(ask) => Some(ask.otherwise),
             Verdict::Lack(lack) => Some(lack.otherwise),
         }
     }

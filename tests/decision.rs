@@ -9,6 +9,8 @@
 
 #[path = "support/gate.rs"]
 mod gate;
+#[path = "decision/inquiry.rs"]
+mod inquiry;
 
 use entra_gate::judge::refusal::Refusal;
 use entra_gate::judge::verdict::{Grant, Recall, Verdict, Want};
@@ -43,6 +45,7 @@ impl Gate {
         match self.judge(path, Some(&format!("Bearer {token}"))).verdict {
             Verdict::Allow(grant) => Ok(grant),
             Verdict::Refuse(refusal) => Err(refusal),
+            Verdict::Ask(ask) => Err(ask.otherwise),
             Verdict::Lack(lack) => Err(lack.otherwise),
         }
     }
@@ -331,7 +334,7 @@ fn a_rule_decides_which_providers_count() {
     let without_token = |path: &str| match gate.judge(path, None).verdict {
         Verdict::Allow(grant) => grant.identity().map_or("anonymous", |_| "somebody"),
         Verdict::Refuse(refusal) => refusal.reason().code(),
-        Verdict::Lack(_) => "lack",
+        Verdict::Ask(_) | Verdict::Lack(_) => "lack",
     };
     for (path, outcome) in
         [("/healthz", "anonymous"), ("/maybe", "anonymous"), ("/customers", "token_missing"), ("/", "token_missing")]
@@ -459,6 +462,7 @@ fn remembering(configuration: &Value) -> (Gate, String) {
 fn told(judgement: &entra_gate::judge::verdict::Judgement) -> (Recall, &'static str) {
     let outcome = match &judgement.verdict {
         Verdict::Allow(_) => "passes",
+        Verdict::Ask(ask) => ask.otherwise.reason().code(),
         Verdict::Lack(lack) => lack.otherwise.reason().code(),
         Verdict::Refuse(refusal) => refusal.reason().code(),
     };

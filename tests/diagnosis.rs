@@ -229,6 +229,7 @@ impl Mistake {
         let Judgement { verdict, seen, .. } = judgement;
         let refusal = match verdict {
             Verdict::Allow(_) => panic!("{}: passes", self.title),
+            Verdict::Ask(ask) => ask.otherwise,
             Verdict::Refuse(refusal) => refusal,
             // As the shell ends it: keys were fetched on time, and another unknown key asked ten seconds ago.
             Verdict::Lack(lack) => {
@@ -416,7 +417,7 @@ fn explaining_decides_as_judging_does() {
             let last = trace.checks.last().unwrap().outcome;
             let expected = match judged.verdict {
                 Verdict::Allow(_) => Outcome::Passed,
-                Verdict::Lack(_) => Outcome::Lacking,
+                Verdict::Ask(_) | Verdict::Lack(_) => Outcome::Lacking,
                 Verdict::Refuse(_) => Outcome::Failed,
             };
             assert_eq!(last, expected, "{:?} {:?}", judged.verdict, trace.checks);
@@ -435,6 +436,7 @@ fn a_trace_holds_neither_the_token_nor_its_signature() {
             let responses = &gate.policy.responses;
             let told = match &verdict {
                 Verdict::Allow(grant) => document(&trace, &End::Allow(grant), responses),
+                Verdict::Ask(ask) => document(&trace, &End::Refuse(&ask.otherwise), responses),
                 Verdict::Lack(lack) => document(&trace, &End::Refuse(&lack.otherwise), responses),
                 Verdict::Refuse(refusal) => document(&trace, &End::Refuse(refusal), responses),
             };

@@ -196,6 +196,22 @@ fn a_revocation_feed_is_not_asked_and_that_is_said() {
 }
 
 #[test]
+fn a_token_is_shown_to_nobody_and_who_would_be_asked_is_said() {
+    let members =
+        "    client_applications: [aaaaaaaa-0000-4000-8000-000000000001]\n    graph_tokens: { cluster: graph }\n";
+    let configuration = CONFIGURATION.replace("    upstream:", &format!("{members}    upstream:"));
+    let graph = "00000003-0000-0000-c000-000000000000";
+    let request = json!({"audience": graph, "version": 1, "graph_bound": true, "scopes": "openid"});
+    let told = Case::new(&configuration, &request).with_keys().at(NOW).with(&["--output", "json"]).run();
+    assert_eq!(told.code, 7, "{} {}", told.output, told.error);
+    let trace = told.json();
+    assert_eq!(trace["verdict"]["wanted"], "the answer of https://graph.microsoft.com/oidc/userinfo");
+    let checks = trace["checks"].as_array().unwrap();
+    let last = checks.last().unwrap();
+    assert_eq!((&last["check"], &last["outcome"]), (&json!("userinfo"), &json!("lacking")));
+}
+
+#[test]
 fn bad_files_and_a_bad_command_line_are_named() {
     let good = || Case::new(CONFIGURATION, &json!({})).at(NOW);
     let mistaken = Case::new(&CONFIGURATION.replace("audiences", "audience"), &json!({})).at(NOW).run();

@@ -16,6 +16,7 @@ use std::time::Duration;
 use entra_gate::entra::cloud::{Cloud, endpoint_in_authority, same_cloud};
 use entra_gate::entra::guid::Guid;
 use entra_gate::entra::issuer::{Issuer, host_in, key_may_sign, tenant_in};
+use entra_gate::inquiry::heard::Heard;
 use entra_gate::jose::algorithm::Algorithm;
 use entra_gate::jose::jwk::KeySet;
 use entra_gate::jose::signature::Software;
@@ -190,6 +191,9 @@ impl Scene {
             expiry: Expiry::Required,
             sources: vec![0],
             decryption_keys: Vec::new(),
+            introspection: None,
+            graph_tokens: None,
+            status_lists: None,
         };
         let keys = Held {
             issuer: Some(self.issuer.clone()),
@@ -263,6 +267,7 @@ fn token_passes(row: &Value, scene: &Scene) -> bool {
         keys: &keys,
         revocations: &Revocations::default(),
         memory: &Memory::default(),
+        heard: &Heard::default(),
         now: u64::try_from(NOW).unwrap() * 1_000,
         signatures: &Software,
     };

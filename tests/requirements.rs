@@ -15,6 +15,7 @@ mod gate;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra_gate::answer::{Answer, answer};
+use entra_gate::inquiry::heard::Heard;
 use entra_gate::jose::algorithm::Algorithm;
 use entra_gate::jose::jwk::KeyMaterial;
 use entra_gate::jose::signature::Signatures;
@@ -89,6 +90,7 @@ impl Bench {
             keys: &self.gate.keys,
             revocations: &Revocations::default(),
             memory,
+            heard: &Heard::default(),
             now: u64::try_from(NOW).unwrap() * 1_000,
             signatures: &Trusting,
         };
@@ -121,6 +123,7 @@ impl Bench {
 fn outcome(judgement: Judgement) -> Result<(), Refusal> {
     match judgement.verdict {
         Verdict::Allow(_) => Ok(()),
+        Verdict::Ask(ask) => panic!("{ask:?}"),
         Verdict::Lack(lack) => panic!("{lack:?}"),
         Verdict::Refuse(refusal) => Err(refusal),
     }

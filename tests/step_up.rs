@@ -48,6 +48,7 @@ fn workforce() -> Gate {
 fn refusal(gate: &Gate, path: &str, request: &Value) -> Option<Refusal> {
     match gate.judge(path, Some(&format!("Bearer {}", gate.mint(request)))).verdict {
         Verdict::Allow(_) => None,
+        Verdict::Ask(ask) => Some(ask.otherwise),
         Verdict::Lack(lack) => Some(lack.otherwise),
         Verdict::Refuse(refusal) => Some(refusal),
     }

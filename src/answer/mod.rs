@@ -51,7 +51,9 @@ impl Class {
             | Reason::ScopeInsufficient
             | Reason::StepUpRequired
             | Reason::TokenKindNotAllowed => Self::InsufficientScope,
-            Reason::KeysUnavailable | Reason::RevocationUnavailable => Self::Unavailable,
+            Reason::IntrospectionUnavailable | Reason::KeysUnavailable | Reason::RevocationUnavailable => {
+                Self::Unavailable
+            }
             Reason::AlgorithmNotAllowed
             | Reason::AudienceNotAllowed
             | Reason::ClaimMissing
@@ -63,6 +65,7 @@ impl Class {
             | Reason::SignatureInvalid
             | Reason::TenantNotAllowed
             | Reason::TokenExpired
+            | Reason::TokenInactive
             | Reason::TokenLifetimeTooLong
             | Reason::TokenMalformed
             | Reason::TokenNotYetValid
@@ -115,8 +118,8 @@ pub fn answer(refusal: &Refusal, responses: &Responses) -> Answer {
         }
         Class::Unavailable => {}
     }
-    if let Refusal::KeysUnavailable { retry_after, .. } | Refusal::RevocationUnavailable { retry_after, .. } = refusal {
-        headers.push(("retry-after", (*retry_after).max(1).to_string()));
+    if let Some(seconds) = refusal.retry_after() {
+        headers.push(("retry-after", seconds.to_string()));
     }
     Answer { status: class.status(responses), headers, body: body(refusal, class, sentence, responses) }
 }

@@ -9,6 +9,7 @@ mod decryption;
 mod environment;
 mod explain;
 mod forward;
+mod inquiry;
 mod jwks;
 mod node;
 pub mod path;
@@ -48,6 +49,9 @@ pub fn members() -> Vec<(&'static str, &'static [&'static str])> {
         ("providers.*.required_claims[]", &claims::MEMBERS),
         ("providers.*.token_sources[]", &sources::MEMBERS),
         ("providers.*.decryption_keys[]", &decryption::MEMBERS),
+        ("providers.*.introspection", &inquiry::INTROSPECTION_MEMBERS),
+        ("providers.*.graph_tokens", &inquiry::GRAPH_TOKENS_MEMBERS),
+        ("providers.*.status_lists", &inquiry::STATUS_LISTS_MEMBERS),
         ("rules[]", &rules::MEMBERS),
         ("rules[].match", &rules::MATCH_MEMBERS),
         ("rules[].require", &requirement::MEMBERS),

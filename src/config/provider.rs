@@ -7,7 +7,7 @@ use super::claims;
 use super::decryption::DecryptionKeys;
 use super::environment::Environment;
 use super::node::{Members, Node};
-use super::{jwks, sources};
+use super::{inquiry, jwks, sources};
 use crate::entra::TokenVersion;
 use crate::entra::cloud::Cloud;
 use crate::jose::algorithm::Algorithm;
@@ -15,7 +15,7 @@ use crate::jose::jwk::{KeyMaterial, KeySet};
 use crate::policy::provider::{Expiry, Kind, PersonalAccounts, Provider, Tenants};
 use crate::policy::sources::Source as TokenSource;
 
-pub(super) const MEMBERS: [&str; 22] = [
+pub(super) const MEMBERS: [&str; 25] = [
     "algorithms",
     "app_id",
     "audiences",
@@ -24,6 +24,8 @@ pub(super) const MEMBERS: [&str; 22] = [
     "cloud",
     "decryption_keys",
     "domain",
+    "graph_tokens",
+    "introspection",
     "issuers",
     "jwks",
     "keys",
@@ -34,6 +36,7 @@ pub(super) const MEMBERS: [&str; 22] = [
     "policies",
     "require_expiration_time",
     "required_claims",
+    "status_lists",
     "tenants",
     "token_sources",
     "token_versions",
@@ -93,6 +96,8 @@ fn compile(name: &str, node: &Node<'_>, gathered: &mut Gathered<'_>) -> Option<P
     };
 
     let kind = kind?;
+    let inquiries =
+        cloud.and_then(|cloud| inquiry::compile(&members, kind, cloud, algorithms.as_deref(), gathered.environment));
     forbid_what_does_not_fit(&members, kind);
     let expiry = expiry(&members, kind);
     if let (Some(algorithms), Some(source)) = (&algorithms, &source) {
@@ -103,6 +108,7 @@ fn compile(name: &str, node: &Node<'_>, gathered: &mut Gathered<'_>) -> Option<P
     let plan = Plan { members: &members, kind, cloud: cloud?, tenants: tenants?, versions: versions?, source: source? };
     let cloud = plan.cloud;
     let authorities = plan.authorities(&mut gathered.documents)?;
+    let inquiries = inquiries?;
     Some(Provider {
         name: name.to_owned(),
         kind,
@@ -118,6 +124,9 @@ fn compile(name: &str, node: &Node<'_>, gathered: &mut Gathered<'_>) -> Option<P
         expiry: expiry?,
         sources: sources?,
         decryption_keys: decryption_keys?,
+        introspection: inquiries.introspection,
+        graph_tokens: inquiries.graph_tokens,
+        status_lists: inquiries.status_lists,
     })
 }
 

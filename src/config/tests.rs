@@ -418,3 +418,126 @@ fn entries_may_end_and_be_lifted() {
     document["revocation"]["entries"][0]["expires"] = json!(1_760_000_000_000_u64);
     assert_eq!(mistakes(&document).len(), 1);
 }
+
+/// The mistakes of a provider, with a variable that holds a secret.
+fn mistakes_of(changes: Value) -> Vec<String> {
+    let environment = |name: &str| (name == "SECRET").then(|| "a-worthless-secret".to_owned());
+    let compiled = compile_with(provider(changes).to_string().as_bytes(), &environment);
+    compiled.err().unwrap_or_default().iter().map(ToString::to_string).collect()
+}
+
+fn oidc(changes: Value) -> Value {
+    let metadata = "https://idp.example/.well-known/openid-configuration";
+    let mut provider = json!({"kind": "oidc", "tenants": null, "metadata_url": metadata});
+    provider.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    provider
+}
+
+#[test]
+fn whoever_is_asked_about_tokens_is_named_whole() {
+    let good = json!({
+        "url": "https://idp.example/introspect", "cluster": "idp", "client_id": "gate", "client_secret_env": "SECRET",
+    });
+    let introspection = |name: &str, value: Value| {
+        let mut settings = good.clone();
+        match value {
+            Value::Null => settings.as_object_mut().unwrap().remove(name),
+            value => settings.as_object_mut().unwrap().insert(name.to_owned(), value),
+        };
+        mistakes_of(oidc(json!({ "introspection": settings })))
+    };
+    assert_eq!(introspection("timeout", json!("1s")), Vec::<String>::new());
+    for (name, value, start) in [
+        ("url", Value::Null, "providers.p.introspection.url: found nothing"),
+        ("url", json!("http://idp.example/introspect"), "providers.p.introspection.url: found"),
+        ("cluster", Value::Null, "providers.p.introspection.cluster: found nothing"),
+        ("client_id", Value::Null, "providers.p.introspection.client_id: found nothing"),
+        ("client_secret_env", Value::Null, "providers.p.introspection.client_secret_env: found nothing"),
+        (
+            "client_secret_env",
+            json!("OTHER"),
+            "providers.p.introspection.client_secret_env: found OTHER, which is not set",
+        ),
+        ("client_secret", json!("x"), "providers.p.introspection.client_secret: found an unknown member"),
+        ("cache", json!("0s"), "providers.p.introspection.cache: found \"0s\", expected a duration from 1s"),
+        ("tokens", json!("some"), "providers.p.introspection.tokens: found \"some\", expected one of all, opaque"),
+        (
+            "on_failure",
+            json!("pass"),
+            "providers.p.introspection.on_failure: found \"pass\", expected one of deny, allow",
+        ),
+        ("authentication", json!("none"), "providers.p.introspection.authentication: found"),
+    ] {
+        let all = introspection(name, value);
+        assert!(all.len() == 1 && all[0].starts_with(start), "{start}: {all:?}");
+    }
+    let of_entra = mistakes_of(json!({ "introspection": good }));
+    assert!(of_entra[0].contains("it is for kind oidc"), "{of_entra:?}");
+}
+
+#[test]
+fn tokens_for_graph_are_accepted_from_named_clients_alone() {
+    let graph = |changes: Value| {
+        let mut members = json!({"client_applications": ["c"], "graph_tokens": {"cluster": "graph"}});
+        members.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        members
+    };
+    let settings = |changes: Value| {
+        let policy = policy(&provider(graph(changes)));
+        let graph = policy.providers.all()[0].graph_tokens.clone().unwrap();
+        (graph.upstream.address.to_string(), graph.audiences[1].clone())
+    };
+    for (changes, host) in [
+        (json!({}), "graph.microsoft.com"),
+        (json!({"cloud": "us_government"}), "graph.microsoft.us"),
+        (json!({"cloud": "china"}), "microsoftgraph.chinacloudapi.cn"),
+        (
+            json!({"cloud": "us_government", "graph_tokens": {"cluster": "g", "graph_url": "https://dod-graph.microsoft.us"}}),
+            "dod-graph.microsoft.us",
+        ),
+    ] {
+        assert_eq!(settings(changes), (format!("https://{host}/oidc/userinfo"), format!("https://{host}/")));
+    }
+    for (changes, start) in [
+        (
+            graph(json!({"client_applications": null})),
+            "providers.p.client_applications: found nothing, expected the clients",
+        ),
+        (graph(json!({"graph_tokens": {}})), "providers.p.graph_tokens.cluster: found nothing"),
+        (
+            graph(json!({"graph_tokens": {"cluster": "g", "graph_url": "https://graph.example/v1.0"}})),
+            "providers.p.graph_tokens.graph_url: found",
+        ),
+        (
+            graph(json!({"graph_tokens": {"cluster": "g", "on_failure": "allow"}})),
+            "providers.p.graph_tokens.on_failure: found an unknown member",
+        ),
+        (oidc(graph(json!({}))), "providers.p.graph_tokens: found this member, expected no `graph_tokens`"),
+    ] {
+        let all = mistakes_of(changes);
+        assert!(all.len() == 1 && all[0].starts_with(start), "{start}: {all:?}");
+    }
+}
+
+#[test]
+fn status_lists_are_named() {
+    let lists = |members: Value| mistakes_of(oidc(json!({ "status_lists": members })));
+    let uris = json!(["https://status.example/lists/", "https://status.example/one"]);
+    assert_eq!(lists(json!({"uris": uris, "cluster": "status"})), Vec::<String>::new());
+    assert_eq!(mistakes_of(json!({"status_lists": {"uris": uris, "cluster": "status"}})), Vec::<String>::new());
+    let secret = json!({"keys": [{"kty": "oct", "kid": "a", "k": "d29ydGhsZXNzLXNlY3JldC1vZi0zMi1ieXRlcy1sb25n"}]});
+    for (members, start) in [
+        (json!({"cluster": "status"}), "providers.p.status_lists.uris: found nothing"),
+        (json!({"cluster": "status", "uris": []}), "providers.p.status_lists.uris: found an empty list"),
+        (json!({"cluster": "status", "uris": ["http://x/"]}), "providers.p.status_lists.uris[0]: found"),
+        (json!({"cluster": "status", "uris": ["*"]}), "providers.p.status_lists.uris[0]: found"),
+        (json!({"uris": uris}), "providers.p.status_lists.cluster: found nothing"),
+        (
+            json!({"uris": uris, "cluster": "status", "jwks": secret}),
+            "providers.p.status_lists.jwks: found a key that could never verify a list",
+        ),
+    ] {
+        let all = lists(members);
+        assert!(all.len() == 1 && all[0].starts_with(start), "{start}: {all:?}");
+    }
+}

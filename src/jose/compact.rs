@@ -93,7 +93,15 @@ impl<'a> Unverified<'a> {
     /// # Errors
     /// Names the first rule that the token breaks.
     pub fn read(token: &'a str) -> Result<Self, Malformed> {
-        if token.len() > MAX_TOKEN_BYTES {
+        Self::read_up_to(token, MAX_TOKEN_BYTES)
+    }
+
+    /// Takes a token apart that may be so many bytes long: no client has sent it.
+    ///
+    /// # Errors
+    /// Names the first rule that the token breaks.
+    pub fn read_up_to(token: &'a str, most_bytes: usize) -> Result<Self, Malformed> {
+        if token.len() > most_bytes {
             return Err(Malformed::TooLong);
         }
         let mut segments = token.split('.');
@@ -111,6 +119,19 @@ impl<'a> Unverified<'a> {
             .ok_or(Malformed::Segments)?;
         let header = Header::read(header)?;
         Ok(Self { header, claims: segment_object(payload, Segment::Payload)?, signing_input, payload, signature })
+    }
+
+    /// A token that says nothing itself, for claims that were told of it. It has no signature, and never gets one.
+    #[must_use]
+    pub fn opaque(claims: Object) -> Self {
+        let header = Header { alg: String::new(), cty: None, kid: None, typ: None, has_nonce: false };
+        Self { header, claims, signing_input: &[], payload: "", signature: "" }
+    }
+
+    /// The payload segment: base64url of the claims.
+    #[must_use]
+    pub fn payload(&self) -> &str {
+        self.payload
     }
 
     /// Turns the token into trusted claims if its signature is good.
@@ -148,13 +169,6 @@ impl Signed<'_> {
     pub fn payload(&self) -> &str {
         self.token.payload
     }
-
-    /// The payload as it was signed, decoded: the JSON text of the claims.
-    #[must_use]
-    pub fn payload_text(&self) -> Option<String> {
-        let decoded = URL_SAFE_NO_PAD.decode(self.token.payload).ok()?;
-        String::from_utf8(decoded).ok()
-    }
 }
 
 impl Header {
@@ -165,6 +179,12 @@ impl Header {
     pub fn read(segment: &str) -> Result<Self, Malformed> {
         read_header(&segment_object(segment, Segment::Header)?)
     }
+}
+
+/// A payload segment, decoded: the JSON text of the claims.
+#[must_use]
+pub fn payload_text(payload: &str) -> Option<String> {
+    String::from_utf8(URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
 }
 
 fn segment_object(segment: &str, which: Segment) -> Result<Object, Malformed> {

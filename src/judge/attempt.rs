@@ -5,18 +5,20 @@ use std::rc::Rc;
 
 use super::challenge::SignIn;
 use super::claims::{self, Times};
-use super::facts::{Binding, Facts, Signer, named};
+use super::facts::{Binding, Facts, named};
+use super::inquiry::Believed;
 use super::issuer;
 use super::permissions::HeldPermissions;
 use super::refusal::{AudienceHint, IssuerHint, MissingKey, Refusal, TokenFault, TypeFault};
 use super::requirement::check_claims;
 use super::trace::{Check, Outcome, Recorder, outcome};
-use super::verdict::{Identity, Lack, Want};
+use super::verdict::{Ask, Identity, Lack, Want};
 use super::{Given, excerpt};
 use crate::entra::issuer::tenant_in;
 use crate::entra::{PERSONAL_ACCOUNTS, TokenVersion};
+use crate::inquiry::introspection::Active;
 use crate::jose::algorithm::Algorithm;
-use crate::jose::compact::{Malformed, Signed, Unverified};
+use crate::jose::compact::{Malformed, Signed, Unverified, payload_text};
 use crate::jose::json::Object;
 use crate::jose::jwk::Key;
 use crate::keys::store::Held;
@@ -27,6 +29,7 @@ use crate::revocation::Subject;
 
 /// Why a judgement stops.
 pub(super) enum Halt {
+    Ask(Box<Ask>),
     Lack(Box<Lack>),
     Refuse(Refusal),
 }
@@ -55,6 +58,10 @@ pub(super) enum Stage {
 /// One token against one authority.
 pub(super) struct Attempt<'a> {
     pub(super) token: &'a Unverified<'a>,
+    /// The token as the client sent it.
+    pub(super) text: &'a str,
+    /// What its authorization server told of an opaque token; none: the token speaks for itself.
+    pub(super) told_of: Option<&'a Active>,
     pub(super) iss: &'a str,
     pub(super) tid: Option<&'a str>,
     pub(super) algorithm: Algorithm,
@@ -77,7 +84,9 @@ impl Attempt<'_> {
         self.step(Check::Version, self.check_version())?;
         self.step(Check::Tenant, self.check_tenant())?;
         self.step(Check::Policy, self.check_policy())?;
-        self.step(Check::Algorithm, self.check_algorithm())?;
+        if self.told_of.is_none() {
+            self.step(Check::Algorithm, self.check_algorithm())?;
+        }
         let times = Times::read(claims, provider.expiry);
         let unexpired = times.and_then(|times| times.check_expiry(now, provider.clock_skew).map(|()| times));
         let times = self.step(Check::Expiry, unexpired)?;
@@ -89,10 +98,11 @@ impl Attempt<'_> {
         self.step(Check::Claims, check_claims(&provider.required_claims, claims))?;
         let mut requirements = self.requirements.iter();
         self.step(Check::Rule, requirements.try_for_each(|asks| asks.admit(claims, client, provider)))?;
-        let keys = self.keys()?;
-        let (signed, key) = self.step(Check::Signature, self.verify(&keys))?;
-        let facts = self.step(Check::Identity, self.facts(&signed, key, times, client))?;
+        let (believed, until) = self.believe()?;
+        let mut facts = self.step(Check::Identity, self.facts(believed, times, client))?;
+        facts.until = until;
         self.step(Check::Revocation, facts.check_revocation(self.given))?;
+        self.inquire(&mut facts)?;
         // Last, because 403 says that the token is good.
         self.step(Check::Permissions, facts.check_permissions(self.requirements))?;
         self.step(Check::AuthContext, facts.check_sign_in(self.requirements, self.given))?;
@@ -100,18 +110,18 @@ impl Attempt<'_> {
     }
 
     /// The result of a check, told.
-    fn step<T>(&self, check: Check, result: Result<T, Refusal>) -> Result<T, (Stage, Halt)> {
+    pub(super) fn step<T>(&self, check: Check, result: Result<T, Refusal>) -> Result<T, (Stage, Halt)> {
         self.tell(check, outcome(&result));
         result.map_err(|refusal| (stage(check), Halt::Refuse(refusal)))
     }
 
     /// The failure of a check, told.
-    fn failed(&self, check: Check, refusal: Refusal) -> (Stage, Halt) {
+    pub(super) fn failed(&self, check: Check, refusal: Refusal) -> (Stage, Halt) {
         self.tell(check, Outcome::Failed);
         (stage(check), Halt::Refuse(refusal))
     }
 
-    fn tell(&self, check: Check, outcome: Outcome) {
+    pub(super) fn tell(&self, check: Check, outcome: Outcome) {
         self.recorder.check(check, Some(&self.provider.name), outcome, &|| self.told(check));
     }
 
@@ -194,12 +204,18 @@ impl Attempt<'_> {
         }
         let client = match self.authority.version {
             Some(TokenVersion::V1) => appid,
-            Some(TokenVersion::V2) | None => azp.or(appid),
+            Some(TokenVersion::V2) => azp.or(appid),
+            // What an authorization server calls it (RFC 7662 section 2.2).
+            None if self.told_of.is_some() => azp.or(appid).or(claims::text(claims, "client_id")?),
+            None => azp.or(appid),
         };
         Ok(client.filter(|client| !client.is_empty()))
     }
 
     fn check_audience(&self, client: Option<&str>) -> Result<(), Refusal> {
+        if self.graph_bound().is_some() {
+            return Ok(());
+        }
         let found = claims::audiences(&self.token.claims)?;
         let expected = &self.provider.audiences;
         if found.iter().any(|audience| expected.iter().any(|known| known == audience)) {
@@ -244,7 +260,7 @@ impl Attempt<'_> {
     }
 
     /// The keys that may have signed the token: the one that it names, or a few that have no names. Never none.
-    fn keys(&self) -> Result<Vec<&Rc<Key>>, (Stage, Halt)> {
+    pub(super) fn keys(&self) -> Result<Vec<&Rc<Key>>, (Stage, Halt)> {
         let document = self.authority.document;
         let kid = self.token.header.kid.as_deref();
         let is_fetched = matches!(self.given.policy.documents.get(document.0), Some(Some(_)));
@@ -303,7 +319,7 @@ impl Attempt<'_> {
     }
 
     /// The verified claims, and the key that verified them.
-    fn verify<'k>(&self, keys: &[&'k Rc<Key>]) -> Result<(Signed<'_>, &'k Rc<Key>), Refusal> {
+    pub(super) fn verify<'k>(&self, keys: &[&'k Rc<Key>]) -> Result<(Signed<'_>, &'k Rc<Key>), Refusal> {
         for key in keys {
             match self.token.verify(self.algorithm, &key.material, self.given.signatures) {
                 Ok(signed) => return Ok((signed, key)),
@@ -316,8 +332,8 @@ impl Attempt<'_> {
     }
 
     /// What is kept and told of the token.
-    fn facts(&self, signed: &Signed<'_>, key: &Rc<Key>, times: Times, client: Option<&str>) -> Result<Facts, Refusal> {
-        let claims = signed.claims();
+    fn facts(&self, believed: Believed<'_>, times: Times, client: Option<&str>) -> Result<Facts, Refusal> {
+        let claims = believed.claims();
         let text = |claim: &'static str| Ok::<_, Refusal>(claims::text(claims, claim)?.map(str::to_owned));
         let token_id = text("uti")?.or(text("jti")?);
         let user = text("oid")?;
@@ -335,25 +351,32 @@ impl Attempt<'_> {
                 kept.insert(name.clone(), value.clone());
             }
         }
-        let permissions = if asked.permissions {
+        let mut permissions = if asked.permissions {
             HeldPermissions::read(claims, self.provider.kind)
         } else {
             Ok(HeldPermissions::unread(self.provider.kind))
         };
+        // What Graph may be asked for by the token says nothing of this API, however it is called.
+        if let Ok(held) = &mut permissions
+            && believed.is_for_graph()
+        {
+            held.scopes.clear();
+            held.roles.clear();
+        }
         let forward = &self.given.policy.forward;
         let mut headers = Vec::with_capacity(forward.claim_headers.len().saturating_add(1));
         if let Some(header) = &forward.payload_header {
-            headers.push((header.clone(), signed.payload().to_owned()));
+            headers.push((header.clone(), believed.payload().into_owned()));
         }
         for claim_header in &forward.claim_headers {
             if let Some(value) = claim_header.claim.find(claims).and_then(header_value) {
                 headers.push((claim_header.header.clone(), value));
             }
         }
-        let payload = forward.filter_state.contains(&State::Payload).then(|| signed.payload_text()).flatten();
+        let is_asked = forward.filter_state.contains(&State::Payload);
+        let payload = is_asked.then(|| payload_text(&believed.payload())).flatten();
         Ok(Facts {
             place: self.place,
-            key: Signer { key: Rc::clone(key), algorithm: self.algorithm },
             edition: Cell::new(self.given.keys.edition()),
             issuer: self.iss.to_owned(),
             tid: self.tid.map(str::to_owned),
@@ -365,6 +388,9 @@ impl Attempt<'_> {
             permissions,
             payload,
             sign_in: SignIn::read(claims),
+            until: None,
+            unchecked: false,
+            key: believed.into_signer(),
         })
     }
 
@@ -396,7 +422,7 @@ impl Attempt<'_> {
 }
 
 /// What a failed check says of how far the token came.
-fn stage(check: Check) -> Stage {
+pub(super) fn stage(check: Check) -> Stage {
     match check {
         Check::Algorithm
         | Check::Credential
@@ -414,8 +440,8 @@ fn stage(check: Check) -> Stage {
         Check::Claims => Stage::Claims,
         Check::Rule => Stage::Rule,
         Check::Key | Check::KeyId | Check::Keys | Check::StatedIssuer => Stage::Key,
-        Check::Signature => Stage::Signature,
-        Check::Identity | Check::Revocation => Stage::Grant,
+        Check::Signature | Check::Userinfo => Stage::Signature,
+        Check::Identity | Check::Introspection | Check::Revocation | Check::Status => Stage::Grant,
         Check::AuthContext | Check::Permissions => Stage::Permission,
     }
 }

@@ -57,6 +57,11 @@ impl Refusal {
                  enc A256GCM or A128CBC-HS256."
                     .into()
             }
+            Self::IntrospectionUnavailable { .. } => {
+                "The gateway cannot tell whether the token is good: whoever can vouch for it has not answered. Try again; the \
+                 token may be good."
+                    .into()
+            }
             Self::IssuerNotAllowed(fault) => match &fault.hint {
                 IssuerHint::B2c => format!(
                     "This is an Azure AD B2C token; this route accepts {}. Configure a provider of kind b2c for its tenant \
@@ -160,6 +165,11 @@ impl Refusal {
                  Microsoft Graph cannot be verified by anybody else."
                     .into()
             }
+            Self::StatusUnavailable { .. } => {
+                "The gateway cannot tell whether the token has been revoked: its status list could not be had. Try again; \
+                 the token may be good."
+                    .into()
+            }
             Self::StepUpRequired { .. } => {
                 "This operation asks for a stronger sign-in than the token's: its acrs claim lacks the authentication \
                  context. Sign in again with a claims request for it; a token without a user cannot have it."
@@ -176,6 +186,16 @@ impl Refusal {
                     .into()
             }
             Self::TokenExpired { .. } => "The token has expired. Get a new one.".into(),
+            Self::TokenInactive { status: None, .. } => {
+                "The token is not active: its authorization server does not vouch for it. It was revoked, has expired, or was \
+                 not issued for this API. Get a new one."
+                    .into()
+            }
+            Self::TokenInactive { status: Some(_), .. } => {
+                "Microsoft Graph does not take the token: it was revoked, has expired, was changed, or lacks the permission \
+                 openid. Get a new one; better one for this API: api://<application ID>/<scope>."
+                    .into()
+            }
             Self::TokenLifetimeTooLong { .. } => "The token lives longer than is accepted here.".into(),
             Self::TokenMalformed(fault) => match fault {
                 TokenFault::ClaimType { claim, expected } => format!("The token's {claim} claim is not {expected}."),
@@ -232,6 +252,9 @@ impl Refusal {
                 format!("azp or appid {found}, accepted [{}]", expected.join(", "))
             }
             Self::EncryptionNotAllowed { alg, enc } => format!("encrypted with alg {alg}, enc {enc}"),
+            Self::IntrospectionUnavailable { from, fault, retry_after } => {
+                format!("{from}: {fault}, next attempt in {retry_after} s")
+            }
             Self::IssuerNotAllowed(fault) => {
                 let hint = match &fault.hint {
                     IssuerHint::B2c => "a B2C token".to_owned(),
@@ -284,6 +307,9 @@ impl Refusal {
                 format!("{feed} was last current {age} s ago")
             }
             Self::SignatureInvalid { kid } => format!("not a signature of key {kid}"),
+            Self::StatusUnavailable { list, fault, retry_after } => {
+                format!("{list}: {fault}, next attempt in {retry_after} s")
+            }
             Self::StepUpRequired { context, found, .. } => {
                 let found: Vec<String> = found.iter().take(MOST_CONTEXTS).map(|context| excerpt(context)).collect();
                 format!("acrs [{}], expected {context}", found.join(", "))
@@ -296,6 +322,8 @@ impl Refusal {
             Self::TokenExpired { expires, now, skew } => {
                 format!("exp {expires}, {} s ago, skew {skew} s", now.saturating_sub(*expires))
             }
+            Self::TokenInactive { by, status: None } => format!("not active, by {by}"),
+            Self::TokenInactive { by, status: Some(status) } => format!("status {status} of {by}"),
             Self::TokenLifetimeTooLong { lifetime, longest } => format!("exp - iat {lifetime} s, accepted {longest} s"),
             Self::TokenMalformed(TokenFault::Form(form)) => format!("{form:?}"),
             Self::TokenMalformed(TokenFault::ClaimType { claim, expected }) => format!("{claim} is not {expected}"),

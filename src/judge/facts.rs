@@ -17,6 +17,7 @@ use crate::feed::source::WhenStale;
 use crate::jose::algorithm::Algorithm;
 use crate::jose::json::Object;
 use crate::jose::jwk::Key;
+use crate::keys::freshness::Millis;
 use crate::keys::store::{Edition, Held};
 use crate::policy::RevocationPolicy;
 use crate::policy::provider::{Authority, Place, Provider, Stated};
@@ -27,7 +28,8 @@ use crate::revocation::{Effect, Subject};
 #[derive(PartialEq, Eq)]
 pub struct Facts {
     pub(super) place: Place,
-    pub(super) key: Signer,
+    /// None where somebody else vouches for the token.
+    pub(super) key: Option<Signer>,
     /// The edition of the keys that last held the key.
     pub(super) edition: Cell<Edition>,
     pub(super) issuer: String,
@@ -44,6 +46,10 @@ pub struct Facts {
     pub(super) claims: Object,
     /// The permissions, if some rule looks at them; or why they cannot be read.
     pub(super) permissions: Result<HeldPermissions, TokenFault>,
+    /// When what others said of the token no longer counts; none: nobody was asked.
+    pub(super) until: Option<Millis>,
+    /// Whether it passes although who should have been asked did not answer.
+    pub(super) unchecked: bool,
 }
 
 /// The key and algorithm that a token was verified with.
@@ -56,8 +62,8 @@ pub(super) struct Signer {
 /// Neither claims nor headers are shown: the payload is a part of the token.
 impl std::fmt::Debug for Facts {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (provider, kid) = (&self.identity.provider, &self.key.key.kid);
-        formatter.debug_struct("Facts").field("provider", provider).field("kid", kid).finish_non_exhaustive()
+        let (provider, kid) = (&self.identity.provider, self.key.as_ref().map(|signer| &signer.key.kid));
+        formatter.debug_struct("Facts").field("provider", provider).field("kid", &kid).finish_non_exhaustive()
     }
 }
 
@@ -68,15 +74,19 @@ impl Facts {
         let Some((provider, authority)) = given.policy.providers.at(self.place) else {
             return false;
         };
-        if self.times.check(given.seconds(), provider.clock_skew, provider.max_lifetime).is_err() {
+        if self.times.check(given.seconds(), provider.clock_skew, provider.max_lifetime).is_err()
+            || self.until.is_some_and(|until| given.now >= until)
+        {
             return false;
         }
+        let Some(Signer { key, algorithm }) = &self.key else {
+            return true;
+        };
         let edition = given.keys.edition();
         if self.edition.get() == edition && given.keys.get(authority.document, given.now).is_some() {
             return true;
         }
         let binding = Binding { iss: &self.issuer, tid: self.tid.as_deref(), authority, provider };
-        let Signer { key, algorithm } = &self.key;
         let key_holds = given.keys.get(authority.document, given.now).is_some_and(|held| {
             held.candidates(key.kid.as_deref(), *algorithm).any(|known| Rc::ptr_eq(known, key) || known == key)
                 && binding.check_stated_issuer(held).is_ok()
@@ -86,6 +96,18 @@ impl Facts {
             self.edition.set(edition);
         }
         key_holds
+    }
+
+    /// What was said of the token counts no longer than this.
+    pub(super) fn count_until(&mut self, until: Millis, unchecked: bool) {
+        self.until = Some(self.until.map_or(until, |known| known.min(until)));
+        self.unchecked |= unchecked;
+    }
+
+    /// Whether it passes although who should have been asked did not answer.
+    #[must_use]
+    pub fn is_unchecked(&self) -> bool {
+        self.unchecked
     }
 
     /// Whether these rules take the token at all. If not, the whole token is judged again, and that says why.
@@ -149,7 +171,7 @@ impl Facts {
             issuer: Some(excerpt(&self.issuer)),
             tenant: self.identity.tenant.as_deref().map(excerpt),
             client: self.identity.client.as_deref().map(excerpt),
-            kid: self.key.key.kid.as_deref().map(excerpt),
+            kid: self.key.as_ref().and_then(|signer| signer.key.kid.as_deref()).map(excerpt),
             token_id: self.identity.token_id.as_deref().map(excerpt),
         }
     }

@@ -10,6 +10,7 @@ pub mod claims;
 pub mod diagnosis;
 mod encryption;
 pub mod facts;
+mod inquiry;
 pub mod issuer;
 pub mod memory;
 pub mod permissions;
@@ -28,11 +29,13 @@ use serde_json::Value;
 use self::attempt::{Attempt, Halt, Stage, is_for_graph, is_marked_as_id_token};
 use self::bearer::Credential;
 use self::facts::Facts;
+use self::inquiry::{introspecting, judge_opaque, may_be_recalled};
 use self::memory::Memory;
 use self::refusal::{AudienceHint, IssuerHint, Refusal, RequestFault, TokenFault, TypeFault};
 use self::request::Request;
 use self::trace::{Check, Outcome, Recorder, Told, Trace, outcome};
 use self::verdict::{Grant, Judgement, Recall, Seen, Verdict};
+use crate::inquiry::heard::Heard;
 use crate::jose::algorithm::Algorithm;
 use crate::jose::compact::Unverified;
 use crate::jose::json::Object;
@@ -56,6 +59,8 @@ pub struct Given<'a> {
     pub revocations: &'a Revocations,
     /// Which tokens were verified before.
     pub memory: &'a Memory,
+    /// What others said of tokens.
+    pub heard: &'a Heard,
     /// The time, in milliseconds since the Unix epoch.
     pub now: Millis,
     /// Who verifies signatures.
@@ -88,6 +93,7 @@ fn judge_telling(request: &Request, given: &Given<'_>, recorder: Recorder<'_>) -
     recorder.request(request, given.seconds());
     let verdict = match decide(request, given, &mut seen, &mut recall, recorder) {
         Ok(facts) => Verdict::Allow(Grant { facts }),
+        Err(Halt::Ask(ask)) => Verdict::Ask(*ask),
         Err(Halt::Lack(lack)) => Verdict::Lack(*lack),
         Err(Halt::Refuse(refusal)) => Verdict::Refuse(refusal),
     };
@@ -131,8 +137,13 @@ fn decide(
         given.policy.providers.all().get(provider).is_some_and(|provider| provider.sources.contains(&source))
     };
     *recall = Recall::Miss;
+    let fits_rule = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
+    let accepts = |provider: usize| fits_rule(provider) && comes_from(provider);
     let still_good = |facts: &&Rc<Facts>| {
-        comes_from(facts.place.provider) && facts.are_admitted(&requirements, given) && facts.still_hold(given)
+        comes_from(facts.place.provider)
+            && facts.are_admitted(&requirements, given)
+            && facts.still_hold(given)
+            && may_be_recalled(facts, &accepts, given)
     };
     let remembered = given.memory.recall(bytes).filter(still_good);
     let is_remembered = remembered.is_some();
@@ -152,20 +163,30 @@ fn decide(
         tell(recorder, Check::Credential, ONE_TOKEN, &place);
         recorder.found(place, is_remembered);
     }
-    let fits_rule = |provider: usize| requirements.iter().all(|requirement| requirement.accepts(provider));
-    let accepts = |provider: usize| fits_rule(provider) && comes_from(provider);
     let opened = encryption::open(text, &accepts, given.policy, seen).inspect_err(refused(Check::Form))?;
-    let token = Unverified::read(opened.text()).map_err(|form| opened.fault(form)).inspect_err(refused(Check::Form))?;
+    let token = match Unverified::read(opened.text()) {
+        Ok(token) => token,
+        Err(form) => {
+            let is_plain = |provider: usize| accepts(provider) && !opened.was_encrypted();
+            let Some(provider) = introspecting(form, &is_plain, given) else {
+                return Err(opened.fault(form)).inspect_err(refused(Check::Form))?;
+            };
+            tell(recorder, Check::Form, "a token of its authorization server's own form", "one");
+            let facts = judge_opaque(text, provider, &requirements, given, seen, recorder)?;
+            return Ok(Some(Rc::new(facts)));
+        }
+    };
     recorder.token(&token, opened.was_encrypted(), given);
     tell(recorder, Check::Form, FORM, if opened.was_encrypted() { "one within a JWE" } else { "one" });
     let accepts = |provider: usize| accepts(provider) && opened.is_for(provider, given.policy);
-    let judged = judge_token(&token, &requirements, &accepts, given, seen, recorder);
+    let judged = judge_token(&token, text, &requirements, &accepts, given, seen, recorder);
     let facts = judged.inspect_err(|_| note(&token, seen))?;
     Ok(Some(Rc::new(facts)))
 }
 
 fn judge_token(
     token: &Unverified<'_>,
+    text: &str,
     requirements: &[&Requirement],
     accepts: &dyn Fn(usize) -> bool,
     given: &Given<'_>,
@@ -187,7 +208,21 @@ fn judge_token(
     let mut farthest: Option<(Stage, Halt)> = None;
     for place in given.policy.providers.candidates(iss, tid).filter(|place| accepts(place.provider)) {
         let Some((provider, authority)) = given.policy.providers.at(place) else { continue };
-        let attempt = Attempt { token, iss, tid, algorithm, place, provider, authority, requirements, given, recorder };
+        let told_of = None;
+        let attempt = Attempt {
+            token,
+            text,
+            told_of,
+            iss,
+            tid,
+            algorithm,
+            place,
+            provider,
+            authority,
+            requirements,
+            given,
+            recorder,
+        };
         let (stage, halt) = match attempt.run() {
             Ok(facts) => return Ok(facts),
             Err(failure) => failure,

@@ -5,6 +5,7 @@ use super::permissions::Shortfall;
 use super::requirement::ClaimFault;
 use crate::entra::TokenVersion;
 use crate::entra::cloud::Instance;
+use crate::inquiry::Fault;
 use crate::jose::algorithm::Algorithm;
 use crate::jose::compact::Malformed;
 use crate::policy::provider::Kind;
@@ -39,6 +40,8 @@ reasons! {
     ClaimNotAllowed => "claim_not_allowed",
     /// The token was issued to a client that is not configured.
     ClientNotAllowed => "client_not_allowed",
+    /// Whoever can vouch for the token has not answered.
+    IntrospectionUnavailable => "introspection_unavailable",
     /// The issuer is not configured.
     IssuerNotAllowed => "issuer_not_allowed",
     /// The key is known, but may not sign this token.
@@ -63,6 +66,8 @@ reasons! {
     TenantNotAllowed => "tenant_not_allowed",
     /// The token's time is over.
     TokenExpired => "token_expired",
+    /// Whoever can vouch for the token does not.
+    TokenInactive => "token_inactive",
     /// The token is good, but of a user where applications are asked for, or the other way round.
     TokenKindNotAllowed => "token_kind_not_allowed",
     /// The token lives longer than is accepted.
@@ -130,6 +135,15 @@ pub enum Refusal {
         /// `enc`
         enc: String,
     },
+    /// See [`Reason::IntrospectionUnavailable`].
+    IntrospectionUnavailable {
+        /// Who was asked.
+        from: String,
+        /// Why there is no answer.
+        fault: Fault,
+        /// When asking again makes sense, in seconds.
+        retry_after: u64,
+    },
     /// See [`Reason::IssuerNotAllowed`].
     IssuerNotAllowed(IssuerFault),
     /// See [`Reason::KeyNotAllowed`].
@@ -161,6 +175,15 @@ pub enum Refusal {
         /// `kid`
         kid: String,
     },
+    /// See [`Reason::RevocationUnavailable`]: the token's status list cannot be had.
+    StatusUnavailable {
+        /// The list.
+        list: String,
+        /// Why there is none.
+        fault: Fault,
+        /// When asking again makes sense, in seconds.
+        retry_after: u64,
+    },
     /// See [`Reason::StepUpRequired`].
     StepUpRequired {
         /// The authentication context that the rule asks for.
@@ -185,6 +208,13 @@ pub enum Refusal {
         now: u64,
         /// Seconds.
         skew: u64,
+    },
+    /// See [`Reason::TokenInactive`].
+    TokenInactive {
+        /// Who was asked.
+        by: String,
+        /// The status with which the token itself was refused, if it was.
+        status: Option<u16>,
     },
     /// See [`Reason::TokenLifetimeTooLong`].
     TokenLifetimeTooLong {
@@ -394,6 +424,20 @@ pub enum KeyFault {
 }
 
 impl Refusal {
+    /// When asking again makes sense, in seconds, where the gate lacks something.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u64> {
+        if let Self::IntrospectionUnavailable { retry_after, .. }
+        | Self::KeysUnavailable { retry_after, .. }
+        | Self::RevocationUnavailable { retry_after, .. }
+        | Self::StatusUnavailable { retry_after, .. } = self
+        {
+            Some((*retry_after).max(1))
+        } else {
+            None
+        }
+    }
+
     /// What the client is told to ask its authority for, if it acts on that.
     #[must_use]
     pub fn claims_challenge(&self) -> Option<&ClaimsChallenge> {
@@ -415,17 +459,19 @@ impl Refusal {
             Self::ClientNotAllowed { .. } => Reason::ClientNotAllowed,
             Self::Insufficient(shortfall) => shortfall.reason(),
             Self::EncryptionNotAllowed { .. } => Reason::AlgorithmNotAllowed,
+            Self::IntrospectionUnavailable { .. } => Reason::IntrospectionUnavailable,
             Self::IssuerNotAllowed(_) => Reason::IssuerNotAllowed,
             Self::KeyNotAllowed(_) => Reason::KeyNotAllowed,
             Self::KeyUnknown(_) => Reason::KeyUnknown,
             Self::KeysUnavailable { .. } => Reason::KeysUnavailable,
             Self::RequestMalformed(_) => Reason::RequestMalformed,
             Self::RequiredClaim(fault) => fault.reason(),
-            Self::RevocationUnavailable { .. } => Reason::RevocationUnavailable,
+            Self::RevocationUnavailable { .. } | Self::StatusUnavailable { .. } => Reason::RevocationUnavailable,
             Self::SignatureInvalid { .. } => Reason::SignatureInvalid,
             Self::StepUpRequired { .. } => Reason::StepUpRequired,
             Self::TenantNotAllowed { .. } => Reason::TenantNotAllowed,
             Self::TokenExpired { .. } => Reason::TokenExpired,
+            Self::TokenInactive { .. } => Reason::TokenInactive,
             Self::TokenLifetimeTooLong { .. } => Reason::TokenLifetimeTooLong,
             Self::TokenMalformed(_) => Reason::TokenMalformed,
             Self::TokenMissing { .. } => Reason::TokenMissing,

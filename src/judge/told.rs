@@ -9,6 +9,8 @@ use super::permissions::asked_for;
 use super::requirement::wanted;
 use super::trace::{Check, KeyTold, Told, shown, shown_all};
 use crate::entra::TokenVersion;
+use crate::inquiry::Kind as Asked;
+use crate::inquiry::status_list::Reference;
 use crate::jose::jwk::Key;
 use crate::keys::store::Held;
 use crate::policy::claim::RequiredClaim;
@@ -23,7 +25,10 @@ impl Attempt<'_> {
                 one_of(self.provider.algorithms.iter().map(|algorithm| algorithm.name())),
                 excerpt(&self.token.header.alg),
             ),
-            Check::Audience => (one_of(&self.provider.audiences), shown(claims, "aud")),
+            Check::Audience => match self.graph_bound() {
+                Some(settings) => (one_of(&settings.audiences), shown(claims, "aud")),
+                None => (one_of(&self.provider.audiences), shown(claims, "aud")),
+            },
             Check::AuthContext => {
                 let contexts: Vec<&str> =
                     self.requirements.iter().filter_map(|requirement| requirement.auth_context.as_deref()).collect();
@@ -49,6 +54,10 @@ impl Attempt<'_> {
                 )
             }
             Check::Identity => (String::new(), shown_all(claims, &["oid", "sub", "sid", "uti", "jti"])),
+            Check::Introspection => {
+                let asked = self.given.policy.asked(&self.question(Asked::Introspection, self.text));
+                (format!("active, by {asked}"), self.said(Asked::Introspection, self.text))
+            }
             Check::Issuer => (self.authority.issuer.as_str().to_owned(), excerpt(self.iss)),
             Check::Key => {
                 let (held, key) = self.chosen()?;
@@ -132,6 +141,14 @@ impl Attempt<'_> {
                 format!("of key {}", self.chosen().map_or_else(String::new, |(_, key)| named(key))),
                 self.algorithm.name().to_owned(),
             ),
+            Check::Status => match Reference::read(claims) {
+                Ok(reference) => {
+                    let Reference { index, uri } = reference?;
+                    let said = self.said(Asked::StatusList, &uri);
+                    ("valid".to_owned(), format!("idx {index} of {}: {said}", excerpt(&uri)))
+                }
+                Err(expected) => (expected.to_owned(), shown(claims, "status")),
+            },
             Check::StatedIssuer => {
                 let held = self.held()?;
                 match self.authority.stated {
@@ -147,6 +164,11 @@ impl Attempt<'_> {
                     Tenants::Unknown => return None,
                 };
                 (expected, self.tid.map_or_else(|| "no tid".to_owned(), excerpt))
+            }
+            Check::Userinfo => {
+                let asked = self.given.policy.asked(&self.question(Asked::Userinfo, self.text));
+                let (sub, said) = (shown(claims, "sub"), self.said(Asked::Userinfo, self.text));
+                (format!("taken by {asked} as that of sub {sub}"), said)
             }
             Check::Version => (self.authority.version?.claim().to_owned(), shown(claims, "ver")),
             // These are not an attempt's.

@@ -78,10 +78,16 @@ checks! {
     Key => "key",
     /// The signature.
     Signature => "signature",
+    /// Whether Microsoft Graph takes a token that only Graph can verify, as that of the same user.
+    Userinfo => "userinfo",
     /// Whether the claims that identify the token can be read.
     Identity => "identity",
     /// Whether the token is revoked.
     Revocation => "revocation",
+    /// Whether its authorization server calls the token active. For an opaque token this comes first.
+    Introspection => "introspection",
+    /// Its status in a status list.
+    Status => "status",
     /// Scopes, roles and kinds of tokens.
     Permissions => "permissions",
     /// `acrs`.
@@ -93,7 +99,7 @@ checks! {
 pub enum Outcome {
     /// The token or request did not satisfy it.
     Failed,
-    /// It cannot be told without keys.
+    /// It cannot be told without keys, or somebody's answer.
     Lacking,
     /// It did.
     Passed,
@@ -200,7 +206,7 @@ pub struct Trace {
     pub checks: Vec<Step>,
     /// The key, once it is chosen.
     pub key: Option<KeyTold>,
-    /// The documents whose keys were waited for.
+    /// The documents whose keys were waited for, and who was asked.
     pub waited_for: Vec<String>,
 }
 
@@ -210,7 +216,7 @@ const CLAIMS: [&str; 22] = [
     "roles", "scope", "scp", "sid", "sub", "tfp", "tid", "uti",
 ];
 /// Further ones.
-const MORE_CLAIMS: [&str; 2] = ["ver", "xms_cc"];
+const MORE_CLAIMS: [&str; 4] = ["client_id", "status", "ver", "xms_cc"];
 /// Most values of a list that are shown.
 const MOST_VALUES: usize = 20;
 /// Most names of other claims.
@@ -256,7 +262,9 @@ impl Recorder<'_> {
             let told = trace.token.get_or_insert_with(TokenTold::default);
             told.encrypted = encrypted;
             let header = &token.header;
-            told.header.insert("alg".to_owned(), excerpt(&header.alg).into());
+            if !header.alg.is_empty() {
+                told.header.insert("alg".to_owned(), excerpt(&header.alg).into());
+            }
             for (name, value) in [("cty", &header.cty), ("kid", &header.kid), ("typ", &header.typ)] {
                 if let Some(value) = value {
                     told.header.insert(name.to_owned(), excerpt(value).into());

@@ -4,19 +4,31 @@ use std::rc::Rc;
 
 use super::facts::Facts;
 use super::refusal::Refusal;
+use crate::inquiry::Question;
 use crate::keys::document::{Document, DocumentId};
 use crate::keys::freshness::{Millis, Progress, Prospect};
 use crate::policy::forward::State;
 
-/// The three words of the judge.
+/// The four words of the judge.
 #[derive(Debug)]
 pub enum Verdict {
     /// The request passes.
     Allow(Grant),
+    /// Somebody has to be asked about the token; with the answer the question is to be asked again.
+    Ask(Ask),
     /// Keys are lacking; with them the question is to be asked again.
     Lack(Lack),
     /// The request is answered here.
     Refuse(Refusal),
+}
+
+/// What somebody has to be asked.
+#[derive(Debug)]
+pub struct Ask {
+    /// What, and about what.
+    pub question: Question,
+    /// The answer if there is none.
+    pub otherwise: Refusal,
 }
 
 /// What a judgement lacks.

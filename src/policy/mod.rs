@@ -5,6 +5,7 @@ pub mod claim;
 pub mod explain;
 pub mod forward;
 mod index;
+mod inquiry;
 pub mod pass_through;
 pub mod path;
 pub mod permission;

@@ -8,6 +8,7 @@ use crate::entra::TokenVersion;
 use crate::entra::cloud::Cloud;
 use crate::entra::guid::Guid;
 use crate::entra::issuer::Issuer;
+use crate::inquiry::source::{GraphTokens, Introspection, StatusLists};
 use crate::jose::algorithm::Algorithm;
 use crate::keys::document::DocumentId;
 
@@ -100,6 +101,12 @@ pub struct Provider {
     pub sources: Vec<usize>,
     /// Which of the policy's keys may open its tokens; empty: none is encrypted.
     pub decryption_keys: Vec<usize>,
+    /// Who is asked about its tokens; none: nobody, and opaque tokens are refused.
+    pub introspection: Option<Introspection>,
+    /// That its tokens for Microsoft Graph are accepted; none: they are refused.
+    pub graph_tokens: Option<GraphTokens>,
+    /// The status lists that its tokens may name; none: what they name is not looked at.
+    pub status_lists: Option<StatusLists>,
 }
 
 /// One issuer of a provider, with the document that holds its keys.

@@ -98,7 +98,7 @@ pub(super) fn allow(grant: &Grant, policy: &Policy, meters: &Meters) {
         }
     }
     match grant.facts() {
-        Some(_) => meters.allowed(),
+        Some(facts) => meters.allowed(facts.is_unchecked()),
         None => meters.anonymous(),
     }
     // A route may have been chosen by headers that are gone now, or may be meant to be chosen by what was just set.

@@ -16,17 +16,20 @@ use super::meters::Meters;
 use super::registrar;
 use super::relay::{Outcome, Relay};
 use super::shared::Shared;
-use super::waiting::{Waiter, Waiting};
+use super::waiting::{Awaits, Waiter, Waiting};
 use crate::answer::authorization_server::{Reply, refused, reply};
 use crate::answer::explanation::End;
 use crate::answer::resource::metadata;
 use crate::feed::source::Feed;
+use crate::inquiry::heard::Heard;
+use crate::inquiry::status_list::ListFault;
+use crate::inquiry::{Fault, Kind, Question};
 use crate::judge::bearer;
 use crate::judge::memory::Memory;
 use crate::judge::refusal::Refusal;
 use crate::judge::request::Request;
 use crate::judge::trace::Trace;
-use crate::judge::verdict::{Grant, Judgement, Lack, Outlook, Recall, Seen, Verdict, Want};
+use crate::judge::verdict::{Ask, Grant, Judgement, Lack, Outlook, Recall, Seen, Verdict, Want};
 use crate::judge::{Given, explain, judge};
 use crate::keys::document::{Document, DocumentId};
 use crate::keys::freshness::{Cause, Millis, millis};
@@ -55,9 +58,10 @@ const WAIT_SLACK: Millis = 1_000;
 pub(super) struct Gate {
     pub(super) policy: Policy,
     pub(super) meters: Meters,
-    keys: RefCell<KeyStore>,
+    pub(super) keys: RefCell<KeyStore>,
     pub(super) revocations: RefCell<Revocations>,
     memory: RefCell<Memory>,
+    pub(super) heard: RefCell<Heard>,
     waiting: RefCell<Waiting>,
     relay: Relay,
     /// Requests for the registration bridge.
@@ -124,6 +128,7 @@ impl Gate {
             keys: RefCell::new(policy.key_store()),
             revocations: RefCell::new(Revocations::new(entries)),
             memory: RefCell::default(),
+            heard: RefCell::default(),
             waiting: RefCell::default(),
             relay: Relay::default(),
             desk: RefCell::default(),
@@ -181,6 +186,7 @@ impl Gate {
         let told = Told { seen, trace: told };
         match verdict {
             Verdict::Allow(grant) => self.allow(&grant, told),
+            Verdict::Ask(ask) => self.inquire(Waiter::new(context, request, wish), ask, told, now),
             Verdict::Lack(lack) => self.wait(Waiter::new(context, request, wish), lack, told, now),
             Verdict::Refuse(refusal) => self.refuse(&refusal, told),
         }
@@ -251,10 +257,15 @@ impl Gate {
         let now = host::now();
         let outcomes: BTreeMap<DocumentId, u64> =
             self.sources.iter().map(|(id, source)| (*id, source.shared.progress().outcomes)).collect();
+        let heard = self.heard.borrow();
         let ready = self.waiting.borrow_mut().take_if(|waiter| {
-            let ended = waiter.documents.last().and_then(|id| outcomes.get(id)) != Some(&waiter.outcomes);
+            let ended = match waiter.awaits {
+                Awaits::Answer => waiter.questions.last().is_none_or(|question| !heard.is_open(question)),
+                Awaits::Keys => waiter.documents.last().and_then(|id| outcomes.get(id)) != Some(&waiter.outcomes),
+            };
             ended || waiter.deadline <= now
         });
+        drop(heard);
         for waiter in ready {
             let context = waiter.context;
             self.as_stream(context, || match self.settle(waiter, now) {
@@ -427,6 +438,7 @@ impl Gate {
             keys: &self.keys.borrow(),
             revocations: &self.revocations.borrow(),
             memory: &self.memory.borrow(),
+            heard: &self.heard.borrow(),
             now,
             signatures: &HostSignatures,
         };
@@ -476,7 +488,8 @@ impl Gate {
         self.remember(&waiter.request, &verdict, recall, waiter.wish);
         if let Some(trace) = &mut trace {
             let waited = waiter.documents.iter().filter_map(|id| Some(self.source(*id)?.0.metadata.to_string()));
-            trace.waited_for = waited.collect();
+            let asked = waiter.questions.iter().map(|question| self.policy.asked(question));
+            trace.waited_for = waited.chain(asked).collect();
         }
         let told = Told { seen, trace };
         let lack = match verdict {
@@ -484,6 +497,11 @@ impl Gate {
                 let fate = self.allow(&grant, told);
                 waiter.goes.set(matches!(fate, Fate::Goes));
                 return fate;
+            }
+            Verdict::Ask(ask) => {
+                // With an answer that is over at once, nobody is asked for ever.
+                let is_new = waiter.deadline > now && !waiter.questions.contains(&ask.question);
+                return if is_new { self.inquire(waiter, ask, told, now) } else { self.refuse(&ask.otherwise, told) };
             }
             Verdict::Lack(lack) => lack,
             Verdict::Refuse(refusal) => return self.refuse(&refusal, told),
@@ -499,6 +517,39 @@ impl Gate {
         self.refuse(&refusal, told)
     }
 
+    /// Has a request wait until somebody says something of its token. It is asked with the next tick.
+    fn inquire(&self, mut waiter: Waiter, ask: Ask, told: Told, now: Millis) -> Fate {
+        let Ask { question, otherwise } = ask;
+        let Some(patience) = self.policy.patience(&question) else {
+            return self.refuse(&otherwise, told);
+        };
+        if !self.heard.borrow_mut().ask(&question) {
+            return self.refuse(&otherwise, told);
+        }
+        waiter.questions.push(question);
+        waiter.awaits = Awaits::Answer;
+        waiter.deadline = now.saturating_add(millis(patience)).saturating_add(WAIT_SLACK);
+        let goes = Rc::clone(&waiter.goes);
+        if self.waiting.borrow_mut().add(waiter).is_err() {
+            return self.refuse(&otherwise, told);
+        }
+        self.meters.waiting(self.waiting.borrow().len());
+        self.set_tick(Pace::Calm);
+        Fate::Waits(goes)
+    }
+
+    /// A status list that is signed by a key which is not held yet is as good a reason to look as a token is.
+    pub(super) fn want_keys_of(&self, question: &Question, fault: &Fault) {
+        let providers = self.policy.providers.all();
+        let own_keys =
+            providers.get(question.provider).and_then(|provider| provider.status_lists.as_ref()?.keys.as_ref());
+        if let (Kind::StatusList, Fault::List(ListFault::Key), None) = (question.kind, fault, own_keys)
+            && let Some(source) = self.sources.get(&question.document)
+        {
+            source.unknown_kid.set(true);
+        }
+    }
+
     fn wait(&self, mut waiter: Waiter, lack: Lack, told: Told, now: Millis) -> Fate {
         let (id, want) = (lack.document, lack.want);
         let Some(Source { document, shared, unknown_kid, .. }) = self.sources.get(&id) else {
@@ -510,6 +561,7 @@ impl Gate {
             Outlook::Wait => {}
         }
         waiter.documents.push(id);
+        waiter.awaits = Awaits::Keys;
         waiter.outcomes = progress.outcomes;
         waiter.deadline = now.saturating_add(millis(document.timeout).saturating_mul(2)).saturating_add(WAIT_SLACK);
         let goes = Rc::clone(&waiter.goes);

@@ -20,6 +20,7 @@ pub(super) struct Meters {
     not_recalled: Counter,
     refused: Vec<Counter>,
     revoked_hits: Counter,
+    unchecked: Counter,
     token_passed: Counter,
     token_failed: Counter,
     registration: Vec<u32>,
@@ -31,6 +32,8 @@ pub(super) struct Meters {
     revoked_age_seconds: u32,
     revoked_sequence: u32,
     feed_failed: u32,
+    answered: u32,
+    unanswered: u32,
     waiting: u32,
     waiting_here: Cell<usize>,
 }
@@ -68,6 +71,7 @@ impl Meters {
             not_recalled: of_requests(signals::TOKEN_CACHE_MISS)?,
             refused: Reason::ALL.iter().map(|reason| of_requests(&signals::refused(*reason))).collect::<Option<_>>()?,
             revoked_hits: of_requests(signals::REVOCATION_HITS)?,
+            unchecked: of_requests(signals::INQUIRIES_UNCHECKED)?,
             token_passed: of_requests(signals::TOKEN_REQUESTS_PASSED)?,
             token_failed: of_requests(signals::TOKEN_REQUESTS_FAILED)?,
             registration: Outcome::ALL
@@ -82,6 +86,8 @@ impl Meters {
             revoked_age_seconds: define(MetricType::Gauge, signals::REVOCATION_AGE_SECONDS)?,
             revoked_sequence: define(MetricType::Gauge, signals::REVOCATION_SEQUENCE)?,
             feed_failed: of_fetches(signals::REVOCATION_FEED_FAILED)?,
+            answered: of_fetches(signals::INQUIRIES_ANSWERED)?,
+            unanswered: of_fetches(signals::INQUIRIES_FAILED)?,
             waiting: define(MetricType::Gauge, signals::WAITING)?,
             waiting_here: Cell::new(0),
         })
@@ -90,16 +96,28 @@ impl Meters {
     /// Tells Envoy what was counted since the last time.
     pub(super) fn tell(&self) {
         let Self {
-            allowed, anonymous, recalled, not_recalled, refused, revoked_hits, token_passed, token_failed, ..
+            allowed,
+            anonymous,
+            recalled,
+            not_recalled,
+            refused,
+            revoked_hits,
+            unchecked,
+            token_passed,
+            token_failed,
+            ..
         } = self;
-        let others = [allowed, anonymous, recalled, not_recalled, revoked_hits, token_passed, token_failed];
+        let others = [allowed, anonymous, recalled, not_recalled, revoked_hits, unchecked, token_passed, token_failed];
         for counter in others.into_iter().chain(refused) {
             counter.tell();
         }
     }
 
-    pub(super) fn allowed(&self) {
+    pub(super) fn allowed(&self, is_unchecked: bool) {
         self.allowed.count();
+        if is_unchecked {
+            self.unchecked.count();
+        }
     }
 
     pub(super) fn anonymous(&self) {
@@ -156,6 +174,14 @@ impl Meters {
 
     pub(super) fn feed_failed(&self) {
         add(self.feed_failed, 1);
+    }
+
+    pub(super) fn answered(&self) {
+        add(self.answered, 1);
+    }
+
+    pub(super) fn unanswered(&self) {
+        add(self.unanswered, 1);
     }
 
     /// Tells what this worker holds of the feed. The gauges are the process's: all workers come to hold the same.

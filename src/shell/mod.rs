@@ -10,6 +10,7 @@ mod feeder;
 mod fetches;
 mod gate;
 pub mod host;
+mod inquirer;
 mod meters;
 mod registrar;
 mod relay;

@@ -11,6 +11,7 @@ use super::feeder::Feeder;
 use super::fetches::Fetches;
 use super::gate::{Gate, Pace};
 use super::host;
+use super::inquirer;
 use super::meters::Meters;
 use super::registrar::Registrar;
 use super::session::Session;
@@ -80,6 +81,10 @@ impl Context for Root {
         if gate.receive_relayed(token, headers, body_size) {
             return;
         }
+        if inquirer::receive(gate, token, headers, body_size) {
+            gate.answer_waiters();
+            return;
+        }
         if self.fetches.receive(gate, token, headers, body_size) {
             gate.load_shared();
             gate.answer_waiters();
@@ -120,6 +125,7 @@ impl RootContext for Root {
             self.round_at = now;
             gate.load_shared();
             self.fetches.start_due(&gate);
+            inquirer::send_due(&gate);
             gate.turn_relay();
             gate.answer_waiters();
             gate.tell_age();

@@ -1,9 +1,10 @@
-//! Requests that wait for keys: a bounded number, for a bounded time.
+//! Requests that wait for keys, or for what others say of their token: a bounded number, for a bounded time.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use super::effects::Wish;
+use crate::inquiry::Question;
 use crate::judge::request::Request;
 use crate::keys::document::DocumentId;
 use crate::keys::freshness::Millis;
@@ -23,16 +24,29 @@ pub(super) struct Waiter {
     pub(super) wish: Wish,
     /// The documents that it waits or has waited for, the present one last.
     pub(super) documents: Vec<DocumentId>,
+    /// What it waits or has waited for to be answered, the present question last.
+    pub(super) questions: Vec<Question>,
+    /// Which of the two it waits for now.
+    pub(super) awaits: Awaits,
     /// How many fetches of the present document had ended when it began to wait.
     pub(super) outcomes: u64,
     /// When it gets an answer whatever happens.
     pub(super) deadline: Millis,
 }
 
+/// What a request waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaits {
+    Answer,
+    Keys,
+}
+
 impl Waiter {
     /// A request that begins to wait. For what, and how long, is set by whoever lets it.
     pub(super) fn new(context: u32, request: Request, wish: Wish) -> Self {
-        Self { context, goes: Rc::default(), request, wish, documents: Vec::new(), outcomes: 0, deadline: 0 }
+        let (documents, questions) = (Vec::new(), Vec::new());
+        let awaits = Awaits::Keys;
+        Self { context, goes: Rc::default(), request, wish, documents, questions, awaits, outcomes: 0, deadline: 0 }
     }
 }
 

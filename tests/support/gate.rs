@@ -1,6 +1,7 @@
 //! The whole decision without Envoy: a configuration, the mock's documents as keys, a time, and a token.
 
 use entra_gate::config;
+use entra_gate::inquiry::heard::Heard;
 use entra_gate::jose::signature::{Signatures, Software};
 use entra_gate::judge::memory::Memory;
 use entra_gate::judge::request::Request;
@@ -24,6 +25,7 @@ pub(crate) struct Gate {
     pub(crate) policy: Policy,
     pub(crate) keys: KeyStore,
     pub(crate) memory: Memory,
+    pub(crate) heard: Heard,
     pub(crate) signatures: &'static dyn Signatures,
     pub(crate) now: i64,
     /// When the revocation feed was last current, in milliseconds.
@@ -43,6 +45,7 @@ impl Gate {
         let mut gate = Self {
             keys,
             memory: Memory::default(),
+            heard: Heard::default(),
             signatures: &Software,
             directory,
             policy,
@@ -113,6 +116,7 @@ impl Gate {
             keys: &self.keys,
             revocations: &revocations,
             memory: &self.memory,
+            heard: &self.heard,
             now: u64::try_from(self.now).unwrap() * 1_000,
             signatures: self.signatures,
         };
@@ -129,6 +133,7 @@ pub(crate) fn environment(name: &str) -> Option<String> {
     match name {
         name if name.starts_with("ENCRYPTION_KEY") => Some(key("encryption")),
         "OTHER_KEY" => Some(key("large")),
+        "INTROSPECTION_SECRET" => Some("worthless-introspection-secret".to_owned()),
         "SECRET" => Some(SECRET.to_owned()),
         _ => None,
     }

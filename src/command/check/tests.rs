@@ -121,6 +121,24 @@ fn nothing_is_needed_from_the_environment() {
 }
 
 #[test]
+fn whoever_is_asked_about_tokens_is_looked_at() {
+    let lists = "status_lists: { uris: [\"https://s.example/\"], cluster: status }";
+    let report = checked(&format!("{GOOD}    {lists}\n    graph_tokens: {{ cluster: graph }}\n"));
+    let found = told(&report.mistakes);
+    assert!(
+        found.len() == 1 && found[0].starts_with("2:3: providers.p.client_applications: found nothing"),
+        "{found:?}"
+    );
+    assert_eq!(report.not_checked, ["whether Envoy has the clusters entra, graph, status"]);
+    let introspection = "{ url: \"https://i.example/\", cluster: idp, client_id: gate, client_secret_env: SECRET }";
+    let oidc = "kind: oidc\n    metadata_url: https://i.example/.well-known/openid-configuration";
+    let text = GOOD.replace("tenants: [8d7f1c2a-5b3e-4f60-9a71-2c4d6e8f0a1b]", oidc);
+    let report = checked(&format!("{text}    introspection: {introspection}\n"));
+    assert_eq!(told(&report.mistakes), Vec::<String>::new());
+    assert_eq!(report.not_checked, ["the values of SECRET", "whether Envoy has the clusters entra, idp"]);
+}
+
+#[test]
 fn what_is_around_a_configuration_is_looked_at() {
     let tls = "{name: entra, transport_socket: {typed_config: {\"@type\": x/e.UpstreamTlsContext, common_tls_context: {validation_context: {trusted_ca: {filename: x}}}}}}";
     let good = checked(&envoy(LOADED, tls));

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use entra_gate::config;
+use entra_gate::inquiry::heard::Heard;
 use entra_gate::jose::json;
 use entra_gate::jose::jwk::KeySet;
 use entra_gate::jose::signature::Software;
@@ -178,6 +179,7 @@ impl<'a> Question<'a> {
             keys: &self.keys,
             revocations: &self.revocations,
             memory: &Memory::default(),
+            heard: &Heard::default(),
             now: self.millis(),
             signatures: &Software,
         };

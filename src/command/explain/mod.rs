@@ -106,6 +106,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
                 show(End::Refuse(&refusal))?;
                 return Err(Failure::credential(format!("refused: {}", refusal.reason().code())));
             }
+            // A token is shown to nobody from here.
+            (Verdict::Ask(ask), _) => {
+                let wanted = format!("the answer of {}", policy.asked(&ask.question));
+                show(End::Undecided(&wanted))?;
+                return Err(Failure::undecided(format!("it cannot be told without {wanted}: ask the gate (explain)")));
+            }
             (Verdict::Lack(lack), Some(fetched)) if !fetched.contains(&lack.document) => {
                 fetched.push(lack.document);
                 if let Err(failure) = get(&mut question, lack.document, &cluster) {

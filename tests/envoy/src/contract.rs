@@ -42,6 +42,7 @@ pub fn promise(reason: &str) -> Promise {
         | "signature_invalid"
         | "tenant_not_allowed"
         | "token_expired"
+        | "token_inactive"
         | "token_lifetime_too_long"
         | "token_malformed"
         | "token_not_yet_valid"
@@ -51,7 +52,7 @@ pub fn promise(reason: &str) -> Promise {
         "role_insufficient" | "scope_insufficient" | "step_up_required" | "token_kind_not_allowed" => {
             (403, Some("insufficient_scope"))
         }
-        "keys_unavailable" | "revocation_unavailable" => (503, None),
+        "introspection_unavailable" | "keys_unavailable" | "revocation_unavailable" => (503, None),
         _ => panic!("{reason:?} is no reason"),
     };
     Promise { status, error }

@@ -1,5 +1,8 @@
 //! Revocation by a feed: known to every worker within two seconds, and never forgotten because something else fails.
 
+#[path = "revocation/inquiry.rs"]
+mod inquiry;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -39,7 +42,11 @@ fn main() -> ExitCode {
         a_missing_cluster_is_503_and_no_crash,
     ];
     let releases = Release::all();
-    Suite::new().alone(&releases, everywhere).alone(&releases[..1], newest).run()
+    Suite::new()
+        .alone(&releases, everywhere)
+        .alone(&releases[..1], newest)
+        .shared(&releases, inquiry::options, inquiry::all())
+        .run()
 }
 
 /// A feed, and an Envoy that listens to it.

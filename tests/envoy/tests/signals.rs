@@ -10,12 +10,13 @@ use envoy_tests::token::{CONTOSO, DAEMON, decode, parts};
 use envoy_tests::{Release, Request, Suite, World, behaviours};
 use serde_json::{Value, json};
 
-const REASONS: [&str; 20] = [
+const REASONS: [&str; 22] = [
     "algorithm_not_allowed",
     "audience_not_allowed",
     "claim_missing",
     "claim_not_allowed",
     "client_not_allowed",
+    "introspection_unavailable",
     "issuer_not_allowed",
     "key_not_allowed",
     "key_unknown",
@@ -24,6 +25,7 @@ const REASONS: [&str; 20] = [
     "signature_invalid",
     "tenant_not_allowed",
     "token_expired",
+    "token_inactive",
     "token_lifetime_too_long",
     "token_malformed",
     "token_missing",
@@ -62,6 +64,7 @@ async fn every_metric_is_there_from_the_start(release: &Release) {
     for name in ["allowed", "anonymous", "keys.fetch_ok", "keys.fetch_failed", "keys.age_seconds", "waiting"]
         .into_iter()
         .chain(["token_cache.hit", "token_cache.miss"])
+        .chain(["inquiries.answered", "inquiries.failed", "inquiries.unchecked"])
     {
         assert!(stats.contains_key(name), "{name}: {stats:?}");
     }

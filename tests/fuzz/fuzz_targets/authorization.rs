@@ -3,6 +3,7 @@
 
 use entra_gate::answer::answer;
 use entra_gate::config;
+use entra_gate::inquiry::heard::Heard;
 use entra_gate::jose::signature::Software;
 use entra_gate::judge::memory::Memory;
 use entra_gate::judge::request::Request;
@@ -23,6 +24,7 @@ fuzz_target!(|authorization: &[u8]| {
         keys: &policy.key_store(),
         revocations: &Revocations::default(),
         memory: &Memory::default(),
+        heard: &Heard::default(),
         now: 1_760_000_000_000,
         signatures: &Software,
     };
@@ -36,6 +38,7 @@ fuzz_target!(|authorization: &[u8]| {
     let judgement = judge(&request, &given);
     let refusal = match &judgement.verdict {
         Verdict::Allow(_) => panic!("nothing passes without keys"),
+        Verdict::Ask(ask) => &ask.otherwise,
         Verdict::Lack(lack) => &lack.otherwise,
         Verdict::Refuse(refusal) => refusal,
     };

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::faults::FaultRule;
 use crate::graph::GraphKnobs;
+use crate::inquiry::{ListRequest, Told};
 use crate::publication::{KeyChange, NothingLeft};
 use crate::server::{Shared, now};
 use crate::token::TokenRequest;
@@ -23,9 +24,11 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/_mock/faults", post(add_fault).delete(clear_faults))
         .route("/_mock/graph", get(graph).post(turn_graph))
+        .route("/_mock/introspection", post(tell))
         .route("/_mock/health", get(async || answer(StatusCode::OK, &json!({"status": "ok"}))))
         .route("/_mock/keys", get(keys).post(change_keys))
         .route("/_mock/requests", get(requests).delete(reset_requests))
+        .route("/_mock/status_lists", post(list))
         .route("/_mock/token", post(mint))
         .route("/_mock/{*other}", any(no_such_control))
 }
@@ -65,6 +68,26 @@ async fn turn_graph(State(state): Shell, body: Bytes) -> Response {
     match read::<GraphKnobs>(&body) {
         Ok(knobs) => {
             state.directory().turn_graph(knobs);
+            answer(StatusCode::OK, &json!({}))
+        }
+        Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
+}
+
+async fn tell(State(state): Shell, body: Bytes) -> Response {
+    match read::<Told>(&body) {
+        Ok(told) => {
+            state.directory().tell(told);
+            answer(StatusCode::OK, &json!({}))
+        }
+        Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
+}
+
+async fn list(State(state): Shell, body: Bytes) -> Response {
+    match read::<ListRequest>(&body) {
+        Ok(list) => {
+            state.directory().list(list);
             answer(StatusCode::OK, &json!({}))
         }
         Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),

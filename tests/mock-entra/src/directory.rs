@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::documents;
 use crate::graph::{Graph, GraphAnswer, GraphCall, GraphKnobs};
+use crate::inquiry::{self, Inquiries, ListRequest, Told};
 use crate::publication::{KeyChange, NothingLeft, Publication};
 use crate::question::{Question, Resource};
 use crate::sign_in::{Code, RefreshToken};
@@ -18,6 +19,7 @@ pub struct Directory {
     pub(crate) codes: HashMap<String, Code>,
     pub(crate) refresh_tokens: HashMap<String, RefreshToken>,
     pub(crate) graph: Graph,
+    pub(crate) inquiries: Inquiries,
 }
 
 impl Directory {
@@ -59,6 +61,31 @@ impl Directory {
     /// Changes what is wrong with Graph.
     pub fn turn_graph(&mut self, knobs: GraphKnobs) {
         self.graph.turn(knobs);
+    }
+
+    /// From now on this is said of a token.
+    pub fn tell(&mut self, told: Told) {
+        self.inquiries.tell(told);
+    }
+
+    /// The status and body with which `/introspect` answers this form.
+    pub fn introspect(&self, authorization: Option<&str>, form: &[u8]) -> (u16, Value) {
+        self.inquiries.introspect(authorization, form)
+    }
+
+    /// The status and body with which Graph's `oidc/userinfo` answers; `now` is in Unix seconds.
+    pub fn userinfo(&self, authorization: Option<&str>, now: i64) -> (u16, Value) {
+        inquiry::userinfo(authorization, now)
+    }
+
+    /// The status list at a URL, if there is one; `now` is in Unix seconds.
+    pub fn status_list(&self, host: &str, path: &str, now: i64) -> Option<String> {
+        self.inquiries.status_list(host, path, now)
+    }
+
+    /// From now on this list is served.
+    pub fn list(&mut self, list: ListRequest) {
+        self.inquiries.list(list);
     }
 
     /// What Graph holds.

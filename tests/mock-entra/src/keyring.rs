@@ -44,6 +44,11 @@ impl Key {
         KEYS.iter().find(|key| key.name == name)
     }
 
+    /// The fixture of that `kid`.
+    pub(crate) fn of_kid(kid: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.kid == kid)
+    }
+
     /// The algorithm a token signed with this key has unless told otherwise.
     pub(crate) fn usual_algorithm(&self) -> Algorithm {
         match self.pair {

@@ -149,6 +149,24 @@ async fn graph(state: &Shared, target: &str, request: Request<Body>) -> Response
 }
 
 async fn answer(state: &Shared, host: &str, target: &str, request: Request<Body>) -> Response<Bytes> {
+    let authorization = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    if graph::is_graph(host) && target == "/oidc/userinfo" {
+        let (status, body) = state.directory().userinfo(authorization.as_deref(), now());
+        return json_response(status, &body, "no-cache");
+    }
+    if target.split('?').next() == Some("/introspect") {
+        let Ok(form) = to_bytes(request.into_body(), MAX_BODY_BYTES).await else {
+            return json_response(400, &json!({"error": "invalid_request"}), "no-store");
+        };
+        let (status, body) = state.directory().introspect(authorization.as_deref(), &form);
+        return json_response(status, &body, "no-store");
+    }
+    let list = state.directory().status_list(host, target, now());
+    if let Some(list) = list {
+        let mut response = Response::new(Bytes::from(list));
+        set(&mut response, CONTENT_TYPE, "application/statuslist+jwt");
+        return response;
+    }
     if graph::is_graph(host) {
         return graph(state, target, request).await;
     }

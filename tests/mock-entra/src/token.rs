@@ -15,6 +15,7 @@ use crate::authority::{
     Authority, CONTOSO, CONTOSO_B2C, CONTOSO_CUSTOMERS, Cloud, Kind, Policy, Tenancy, Version, tenant_named,
 };
 use crate::encryption::Encryption;
+use crate::inquiry::transformed;
 use crate::keyring::Key;
 use crate::merge::merge;
 use crate::publication::Publication;
@@ -118,6 +119,8 @@ pub struct TokenRequest {
     pub secret: Option<String>,
     /// By default the token is not encrypted.
     pub encrypt: Option<Encryption>,
+    /// Signed as tokens for Microsoft Graph are: with a `nonce` in the header, which only Graph knows how to take.
+    pub graph_bound: bool,
 }
 
 /// Tells a member that is `null` from one that is absent.
@@ -181,11 +184,20 @@ pub(crate) fn mint(publication: &Publication, request: &TokenRequest, now: i64) 
     let mut claims = claims(&authority, version, request, now);
     merge_over(&mut claims, &request.claims);
     let mut header = header(&authority, version, key, algorithm);
+    if request.graph_bound {
+        header["nonce"] = json!(opaque());
+    }
     merge_over(&mut header, &request.header);
 
     let header_text = request.raw_header.clone().unwrap_or_else(|| header.to_string());
     let payload_text = request.raw_payload.clone().unwrap_or_else(|| claims.to_string());
-    let signing_input = format!("{}.{}", URL_SAFE_NO_PAD.encode(&header_text), URL_SAFE_NO_PAD.encode(&payload_text));
+    let encoded =
+        |header: &str| format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(&payload_text));
+    let sent = encoded(&header_text);
+    let signing_input = match transformed(&header_text).filter(|_| request.graph_bound) {
+        Some(transformed) => encoded(&transformed),
+        None => sent.clone(),
+    };
     let mut signature = match (&request.secret, algorithm) {
         (Some(secret), Algorithm::Hs256) => {
             let secret = URL_SAFE_NO_PAD.decode(secret).map_err(|_| MintError::Secret)?;
@@ -196,15 +208,15 @@ pub(crate) fn mint(publication: &Publication, request: &TokenRequest, now: i64) 
             .ok_or(MintError::AlgorithmNotForKey(algorithm.name(), key.name))?,
     };
     let signed = match request.signature {
-        None => format!("{signing_input}.{}", URL_SAFE_NO_PAD.encode(signature)),
+        None => format!("{sent}.{}", URL_SAFE_NO_PAD.encode(signature)),
         Some(SignatureFault::Corrupt) => {
             if let Some(byte) = signature.first_mut() {
                 *byte ^= 1;
             }
-            format!("{signing_input}.{}", URL_SAFE_NO_PAD.encode(signature))
+            format!("{sent}.{}", URL_SAFE_NO_PAD.encode(signature))
         }
-        Some(SignatureFault::Empty) => format!("{signing_input}."),
-        Some(SignatureFault::Strip) => signing_input,
+        Some(SignatureFault::Empty) => format!("{sent}."),
+        Some(SignatureFault::Strip) => sent,
     };
     let access_token = match &request.encrypt {
         Some(encryption) => encryption.encrypt(&signed)?,

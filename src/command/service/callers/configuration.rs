@@ -92,6 +92,14 @@ impl Configuration {
             let expected = "expected the tenants whose administrators may appoint callers";
             return Err(fault(&format!("providers.{name}.tenants: found `any`, {expected}")));
         }
+        for (name, provider) in &providers {
+            for member in ["graph_tokens", "introspection", "status_lists"] {
+                if provider.get(member).is_some() {
+                    let expected = "expected none: the service asks nobody about its callers' tokens";
+                    return Err(fault(&format!("providers.{name}.{member}: found this member, {expected}")));
+                }
+            }
+        }
         // A path for each scope: so the core itself judges whether a token's roles are enough, an application's and a user's.
         let rule = |scope: Scope| {
             let roles = roles.of(scope);
@@ -143,6 +151,10 @@ mod tests {
             (&GOOD.replace("tenants", "tenant"), "providers.staff.tenant: found an unknown member"),
             (&GOOD.replace("[8d7f1c2a-5b3e-4f60-9a71-2c4d6e8f0a1b]", "any"), "providers.staff.tenants: found `any`"),
             (&GOOD.replace("audiences", "audience"), "providers.staff.audience"),
+            (
+                &GOOD.replace("audiences:", "graph_tokens: {}, audiences:"),
+                "providers.staff.graph_tokens: found this member",
+            ),
             (&format!("{GOOD}\nrole: 1"), "role"),
             (&format!("{GOOD}\nroles: {{ manage: [\"\"] }}"), "roles.manage"),
             (&format!("{GOOD}\nroles: {{ read: [] }}"), "roles.read"),

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use entra_gate::answer;
+use entra_gate::inquiry::heard::Heard;
 use entra_gate::jose::signature::Software;
 use entra_gate::judge::memory::Memory;
 use entra_gate::judge::refusal::Refusal;
@@ -171,6 +172,7 @@ impl Judging {
             keys: &self.keys,
             revocations: &self.revocations,
             memory: &self.memory,
+            heard: &Heard::default(),
             now,
             signatures: &Software,
         };
@@ -187,6 +189,8 @@ impl Judging {
                 let identity = grant.identity().cloned().unwrap_or_default();
                 let _ = question.answer.send(Ok(actor(identity)));
             }
+            // Such providers are not taken: the service asks nobody.
+            Verdict::Ask(ask) => self.refuse(question, &ask.otherwise),
             Verdict::Lack(lack) => self.wait(question, documents, lack, now),
             Verdict::Refuse(refusal) => self.refuse(question, &refusal),
         }
