@@ -134,13 +134,14 @@ fn a_head_that_tells_what_changed_is_followed_without_its_pages() {
     let mut dice = Dice::new(9);
     service.log.extend((0..5_000).map(|_| any(&mut dice, USERS)));
     let head = service.head(5_000, 5_000, None);
-    assert!(envoy.take(&service, &head) > 3);
+    assert!(envoy.take(&service, &head) > 1);
     check(&envoy, &service, USERS);
     let first = envoy.shared.now().generation;
     // What it holds already costs it nothing.
     for news in 1..=5 {
         service.log.push(block(USERS + news));
         let head = service.head(5_000, 4_990, None);
+        envoy.nodes.iter_mut().for_each(|node| node.ended.clear());
         assert_eq!(envoy.take(&service, &head), 0);
         check(&envoy, &service, USERS + 9);
         let end = envoy.nodes.iter_mut().find_map(|node| node.ended.pop_back()).unwrap();
@@ -155,11 +156,11 @@ fn a_head_that_tells_what_changed_is_followed_without_its_pages() {
     // Who has missed some needs the pages, and so does who begins.
     service.log.extend([block(USERS + 7), block(USERS + 8)]);
     let head = service.head(service.log.len() - 1, service.log.len() - 1, None);
-    assert!(envoy.take(&service, &head) > 3);
+    assert!(envoy.take(&service, &head) > 1);
     check(&envoy, &service, USERS + 9);
     let mut another = Envoy::new(1, feed(&[1]));
     let head = service.head(4_000, 4_990, None);
-    assert!(another.take(&service, &head) > 3);
+    assert!(another.take(&service, &head) > 1);
     check(&another, &service, USERS + 9);
     // Another signer begins anew.
     let mut rotated = Envoy::new(1, feed(&[1, 2]));
@@ -168,7 +169,7 @@ fn a_head_that_tells_what_changed_is_followed_without_its_pages() {
     service.signer = 2;
     service.log.push(block(1));
     let head = service.head(4_000, 4_990, None);
-    assert!(rotated.take(&service, &head) > 3);
+    assert!(rotated.take(&service, &head) > 1);
     check(&rotated, &service, USERS + 9);
 }
 

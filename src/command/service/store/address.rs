@@ -98,8 +98,8 @@ impl fmt::Display for Address {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(file) => file.display().fmt(formatter),
-            Self::Server(url) => match PgConnectOptions::from_str(url) {
-                Ok(options) => {
+            Self::Server(url) => match Self::server(url) {
+                Ok((_, options)) => {
                     let place = options.get_socket().map_or_else(
                         || format!("{}:{}", options.get_host(), options.get_port()),
                         |socket| socket.display().to_string(),
