@@ -17,7 +17,7 @@ FUZZ_SECONDS := 60
 export ENTRA_GATE_WASM := $(CURDIR)/$(WASM)
 export ENTRA_GATE_ENVOYS := $(foreach v,$(ENVOY_VERSIONS),$(CURDIR)/.tools/envoy-$(v)/bin/envoy)
 
-.PHONY: help wasm command demo test bench diagnosis micro fixtures fuzz scripts fmt lint deny doc unit size envoy agreement e2e compose containers clean
+.PHONY: help wasm command demo test bench diagnosis fleet micro fixtures fuzz scripts fmt lint deny doc unit postgres size envoy agreement e2e compose containers clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -40,7 +40,7 @@ demo: wasm ## The tour: real Envoy, mock Entra, revocations, requests and answer
 	@$(TARGET_DIR)/debug/tour $(if $(ONCE),--once)
 
 test: ## Everything that a change must pass
-	@.ci/steps scripts fmt lint deny doc unit wasm size e2e containers
+	@.ci/steps scripts fmt lint deny doc unit postgres wasm size e2e containers
 
 bench: wasm fixtures ## What a request costs in the real Envoy, and the core natively; QUICK=1: a few minutes, ratios beside the recorded ones; ONLY=latency, ONLY=revocation (or another part): that alone
 	@$(SETUP)/wrk.sh
@@ -64,6 +64,9 @@ fixtures:
 diagnosis: ## Writes docs/diagnosis.md from a run
 	@ENTRA_GATE_WRITE=1 cargo test --locked --quiet -p entra-gate --test diagnosis -- the_page_shows_what_happens
 
+fleet: ## Writes the tables of docs/fleet.md from a simulation
+	@ENTRA_GATE_WRITE=1 cargo test --locked --quiet -p entra-gate --test fleet -- the_page_shows_what
+
 fuzz: ## Every fuzz target of tests/fuzz, FUZZ_SECONDS (60) each
 	@$(SETUP)/fuzz.sh $(FUZZ_SECONDS)
 
@@ -84,7 +87,10 @@ doc: ## Documentation, warnings denied
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
 unit: ## Unit and integration tests, natively
-	@tests/run.sh native
+	@tests/run.sh native --skip postgres::
+
+postgres: ## The revocation service over PostgreSQL, which is brought by apt-get where it is absent
+	@tests/service/postgres.sh
 
 size: ## The filter's size against its budget (after `make wasm`)
 	@bytes=$$(wc -c < $(WASM)); echo "$(WASM): $$bytes of at most $(WASM_BUDGET) bytes"; [ $$bytes -le $(WASM_BUDGET) ]

@@ -11,9 +11,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// A client that trusts what the system trusts and never follows a redirect: credentials go where they were meant to.
 pub(crate) fn client() -> Result<Client, Error> {
-    static PROVIDER: Once = Once::new();
-    // It fails when there is one already, which then does.
-    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    use_ring();
     // Where the system trusts nobody, as in a slim container, plain HTTP still works, and HTTPS says whom it cannot trust.
     builder().build().or_else(|_| builder().tls_certs_only([]).build())
 }
@@ -23,4 +21,11 @@ fn builder() -> ClientBuilder {
         .connect_timeout(CONNECT)
         .redirect(Policy::none())
         .user_agent(concat!("entra-gate/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Lets every client of this process speak TLS by ring.
+pub(crate) fn use_ring() {
+    static PROVIDER: Once = Once::new();
+    // It fails when there is one already, which then does.
+    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
 }

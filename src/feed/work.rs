@@ -117,6 +117,8 @@ pub struct Publication {
     key: HashKey,
     signer: [u8; 32],
     sequence: u64,
+    /// When it ends, in Unix seconds; 0 for never.
+    expires: u64,
 }
 
 /// What comes next.
@@ -140,9 +142,14 @@ pub enum End {
         entries: u32,
         /// What they lead to.
         sequence: u64,
+        /// When the document ends, in Unix seconds; 0 for never.
+        expires: u64,
     },
     /// It brought nothing new.
-    Confirmed,
+    Confirmed {
+        /// When the document ends, in Unix seconds; 0 for never.
+        expires: u64,
+    },
     /// There is a new base of what was held, and of what came meanwhile.
     Compacted(Written, Carried),
     /// It was refused.
@@ -210,18 +217,21 @@ fn failed(fault: FeedFault) -> Next {
 
 /// What a document means to what is held.
 fn take(document: Document, desk: &Desk<'_>) -> Result<Next, FeedFault> {
-    let Document { claims: Claims { sequence, base, .. }, key, signer, .. } = document;
+    let Document { claims: Claims { sequence, base, changes_since, expires, .. }, key, signer, .. } = document;
+    let expires = expires.unwrap_or(0);
     let standing = desk.standing;
     let held = if standing.is_held(desk.feed) { standing.sequence } else { 0 };
     if sequence < held {
         return Err(FeedFault::Older { found: sequence, held });
     }
     let is_needed = !standing.goes_on(desk.feed);
-    let publication = Publication { key, signer, sequence };
+    let publication = Publication { key, signer, sequence, expires };
     let writer = || Writer::new(standing, desk.nonce);
-    let Some(base) = base else {
+    // A snapshot that tells what changed since a state that is held is a delta for whoever holds it.
+    let goes_on = !is_needed && signer == standing.signer && key == standing.key;
+    let Some(base) = base.or(changes_since.filter(|since| goes_on && *since <= held)) else {
         if sequence == held && !is_needed {
-            return Ok(Next::End(End::Confirmed));
+            return Ok(Next::End(End::Confirmed { expires }));
         }
         let Document { paging, entries, .. } = document;
         return Ok(match paging {
@@ -241,7 +251,7 @@ fn take(document: Document, desk: &Desk<'_>) -> Result<Next, FeedFault> {
         return Err(FeedFault::Gap { base, held });
     }
     if sequence == held {
-        return Ok(Next::End(End::Confirmed));
+        return Ok(Next::End(End::Confirmed { expires }));
     }
     if desk.fed.len().saturating_add(document.entries.len()) > MAX_RECORDS {
         return Err(FeedFault::TooManyEntries);
@@ -255,7 +265,11 @@ fn take(document: Document, desk: &Desk<'_>) -> Result<Next, FeedFault> {
         let rewrite = Rewrite::new(entries, Over::Held, desk.fed, writer(), desk.now);
         return Ok(Next::Step(Work::Rewriting(Box::new(rewrite), publication)));
     }
-    let all: Vec<(Fingerprint, Known)> = entries.all().collect();
+    // What is held already needs no room. Who has not loaded all of it cannot tell.
+    let is_news = |(fingerprint, told): &(Fingerprint, Known)| {
+        !desk.is_loaded || desk.fed.get(*fingerprint).is_none_or(|held| told.merge_at(Some(held), desk.now) != held)
+    };
+    let all: Vec<(Fingerprint, Known)> = entries.all().filter(is_news).collect();
     let mut deltas = 0_u32;
     for told in all.chunks(DELTA_ENTRIES) {
         let index = standing.deltas.saturating_add(deltas);
@@ -263,7 +277,7 @@ fn take(document: Document, desk: &Desk<'_>) -> Result<Next, FeedFault> {
         deltas = deltas.saturating_add(1);
     }
     let entries = u32::try_from(all.len()).unwrap_or(u32::MAX);
-    Ok(Next::End(End::Appended { deltas, entries, sequence }))
+    Ok(Next::End(End::Appended { deltas, entries, sequence, expires }))
 }
 
 impl Pages {
@@ -308,12 +322,15 @@ impl End {
     pub fn standing(&self, before: Standing, feed: &Feed, now: Millis, etag: Option<String>) -> Standing {
         match self {
             Self::Failed(fault) => before.failed(fault.wanted()),
-            Self::Confirmed => Standing { etag, ..before }.confirmed(feed, now, News::None),
-            Self::Appended { deltas, entries, sequence } => Standing {
+            Self::Confirmed { expires } => {
+                Standing { etag, expires: *expires, ..before }.confirmed(feed, now, News::None)
+            }
+            Self::Appended { deltas, entries, sequence, expires } => Standing {
                 deltas: before.deltas.saturating_add(*deltas),
                 new_deltas: before.new_deltas.saturating_add(*deltas),
                 new_entries: before.new_entries.saturating_add(*entries),
                 sequence: *sequence,
+                expires: *expires,
                 etag,
                 ..before
             }
@@ -329,6 +346,7 @@ impl End {
                     key: publication.key,
                     signer: publication.signer,
                     sequence: publication.sequence,
+                    expires: publication.expires,
                     most_chunks: written.most_chunks(&before),
                     ..before
                 };

@@ -12,5 +12,8 @@ mod callers;
 mod command;
 mod crash;
 mod feed;
+mod fleet;
 mod keys;
+mod postgres;
+mod publish;
 mod support;

@@ -40,6 +40,8 @@ pub(crate) struct Metrics {
     change_seconds: Histogram,
     sequence: Gauge,
     revocations: Gauge,
+    published: Gauge,
+    not_published: Counter,
 }
 
 impl Metrics {
@@ -47,6 +49,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("entra_gate_revocations");
         let (requests, feed) = (Family::default(), Family::default());
         let (sequence, revocations) = (Gauge::default(), Gauge::default());
+        let (published, not_published) = (Gauge::default(), Counter::default());
         // 1 ms to some 4 s.
         let change_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 13));
         registry.register("requests", "Requests by route and status", Family::clone(&requests));
@@ -54,7 +57,9 @@ impl Metrics {
         registry.register_with_unit("change", "Until a change is on disk", Unit::Seconds, change_seconds.clone());
         registry.register("sequence", "The last change's place in the feed", sequence.clone());
         registry.register("entries", "Revocations that are held", revocations.clone());
-        Self { registry, requests, feed, change_seconds, sequence, revocations }
+        registry.register("published_sequence", "The last change's place that is published", published.clone());
+        registry.register("not_published", "Attempts to publish that failed", not_published.clone());
+        Self { registry, requests, feed, change_seconds, sequence, revocations, published, not_published }
     }
 
     /// A request was answered.
@@ -84,6 +89,16 @@ impl Metrics {
     pub(crate) fn held(&self, sequence: u64, revocations: u64) {
         self.sequence.set(i64::try_from(sequence).unwrap_or(i64::MAX));
         self.revocations.set(i64::try_from(revocations).unwrap_or(i64::MAX));
+    }
+
+    /// Everything up to this place is published.
+    pub(crate) fn published(&self, sequence: u64) {
+        self.published.set(i64::try_from(sequence).unwrap_or(i64::MAX));
+    }
+
+    /// An attempt to publish failed.
+    pub(crate) fn not_published(&self) {
+        self.not_published.inc();
     }
 
     /// Everything, as OpenMetrics text.
