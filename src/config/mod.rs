@@ -10,7 +10,7 @@ mod environment;
 mod explain;
 mod forward;
 mod jwks;
-mod node;
+pub mod node;
 pub mod path;
 mod provider;
 mod registration;
