@@ -13,4 +13,5 @@ mod command;
 mod crash;
 mod feed;
 mod keys;
+mod sources;
 mod support;

@@ -45,10 +45,12 @@ pub(crate) struct Service {
 }
 
 /// How to start one.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Options {
     arguments: Vec<String>,
     config: Option<String>,
+    sources: Option<String>,
+    variables: Vec<(String, String)>,
     without_bootstrap: bool,
     own_keys: bool,
 }
@@ -62,6 +64,18 @@ impl Options {
     /// The callers' file.
     pub(crate) fn config(mut self, text: &str) -> Self {
         self.config = Some(text.to_owned());
+        self
+    }
+
+    /// The file of sources.
+    pub(crate) fn sources(mut self, text: &str) -> Self {
+        self.sources = Some(text.to_owned());
+        self
+    }
+
+    /// A variable of the service's environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -127,6 +141,12 @@ impl Options {
         command.env("ENTRA_GATE_LOG", "debug,hyper=info,sqlx=warn");
         if !self.without_bootstrap {
             command.env("ENTRA_GATE_REVOCATIONS_BOOTSTRAP_KEY", BOOTSTRAP);
+        }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        if let Some(sources) = &self.sources {
+            let file = place.join("sources.yaml");
+            fs::write(&file, sources).unwrap();
+            command.arg("--sources").arg(file);
         }
         if let Some(config) = &self.config {
             let file = place.join("callers.yaml");

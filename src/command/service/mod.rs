@@ -6,9 +6,11 @@ mod asked;
 mod callers;
 pub(crate) mod clock;
 mod feed;
+mod holders;
 mod metrics;
 mod server;
 mod signing;
+mod sources;
 mod standing;
 mod store;
 
@@ -33,6 +35,8 @@ use self::feed::Publisher;
 use self::metrics::Metrics;
 use self::server::Server;
 use self::signing::{KeyRing, Made};
+use self::sources::Sources;
+pub(crate) use self::sources::mistakes as mistakes_of_sources;
 use self::standing::{Lifetimes, Time};
 use self::store::{Line, Stamp, Store};
 use crate::documents::{Action, Actor};
@@ -51,6 +55,7 @@ pub(crate) async fn serve(arguments: Serve) -> Result<(), Failure> {
     log(arguments.log);
     let key = std::env::var(BOOTSTRAP_KEY).ok().filter(|key| !key.is_empty());
     let callers = Callers::open(arguments.config.as_deref(), key.as_deref())?;
+    let sources = Sources::open(arguments.sources.as_deref())?;
     let lifetimes = Lifetimes { token: arguments.token_lifetime, session: arguments.session_lifetime };
     let file = arguments.database.file().display().to_string();
     let database = |error: sqlx::Error| Failure::here(format!("the database {file}"), error);
@@ -64,7 +69,7 @@ pub(crate) async fn serve(arguments: Serve) -> Result<(), Failure> {
     let keys = Arc::new(RwLock::new(open_keys(&arguments, &store, &stamp()).await?));
     let publisher = Publisher::open(arguments.issuer.clone(), arguments.packed_from, Arc::clone(&keys), &store);
     let feed = publisher.await.map_err(database)?;
-    let service = Arc::new(Service { store, feed, keys, callers, lifetimes, metrics: Metrics::new() });
+    let service = Arc::new(Service { store, feed, keys, callers, lifetimes, metrics: Metrics::new(), sources });
     service.callers.follow(&service.store).await.map_err(database)?;
     run(&arguments, &service).await?;
     service.store.close().await;
@@ -96,6 +101,7 @@ async fn run(arguments: &Serve, service: &Arc<Service>) -> Result<(), Failure> {
         }
     }
     let upkeep = upkeep(Arc::clone(service));
+    let sources = Sources::start(service);
     let running: Vec<_> = servers.into_iter().map(|server| tokio::spawn(server.run(ended.clone()))).collect();
     told_to_end().await?;
     info!("stopping");
@@ -106,6 +112,10 @@ async fn run(arguments: &Serve, service: &Arc<Service>) -> Result<(), Failure> {
         let _ = server.await;
     }
     upkeep.abort();
+    for source in sources {
+        // What it had begun to write is written whole or not at all.
+        source.abort();
+    }
     Ok(())
 }
 

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use crate::changes::DirectoryChange;
 use crate::documents;
 use crate::graph::{Graph, GraphAnswer, GraphCall, GraphKnobs};
 use crate::publication::{KeyChange, NothingLeft, Publication};
 use crate::question::{Question, Resource};
 use crate::sign_in::{Code, RefreshToken};
+use crate::signals::{self, SetRequest, Stream};
 use crate::token::{self, MintError, Minted, TokenRequest};
 
 /// Tenants, applications and keys; what a client may read of them, and tokens.
@@ -18,6 +20,7 @@ pub struct Directory {
     pub(crate) codes: HashMap<String, Code>,
     pub(crate) refresh_tokens: HashMap<String, RefreshToken>,
     pub(crate) graph: Graph,
+    pub(crate) stream: Stream,
 }
 
 impl Directory {
@@ -59,6 +62,31 @@ impl Directory {
     /// Changes what is wrong with Graph.
     pub fn turn_graph(&mut self, knobs: GraphKnobs) {
         self.graph.turn(knobs);
+    }
+
+    /// Changes users and service principals.
+    pub fn change_directory(&mut self, change: &DirectoryChange) {
+        self.graph.change(change);
+    }
+
+    /// Makes a security event token; `now` is in Unix seconds.
+    pub fn set(&self, request: &SetRequest, now: i64) -> Result<Minted, MintError> {
+        self.mint(&request.token(now), now)
+    }
+
+    /// Holds a security event token for whoever polls.
+    pub fn hold(&mut self, set: &Minted) {
+        self.stream.hold(set.claims["jti"].as_str().unwrap_or_default(), &set.access_token);
+    }
+
+    /// What waits for whoever polls, and what was said of the rest.
+    pub fn stream(&self) -> Value {
+        self.stream.summary()
+    }
+
+    /// Makes a logout token; its members are replaced by those of `changes`.
+    pub fn logout_token(&self, changes: &TokenRequest, now: i64) -> Result<Minted, MintError> {
+        self.mint(&signals::logout_token(changes, now), now)
     }
 
     /// What Graph holds.

@@ -4,7 +4,7 @@ use entra_gate::revocation::Subject;
 use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
 
 use super::reading::{self, Known, place};
-use super::{Line, Stamp, Store};
+use super::{Line, Stamp, Store, hearing};
 use crate::documents::Action;
 use crate::service::standing::{Lifetimes, Moment, Standing, Time, Wish};
 
@@ -87,6 +87,7 @@ impl Store {
         .await?;
         let gone =
             sqlx::query("DELETE FROM revocations WHERE expires < $1").bind(before).execute(&mut *transaction).await?;
+        hearing::forget_events(now, &mut transaction).await?;
         transaction.commit().await?;
         Ok(gone.rows_affected())
     }
@@ -111,12 +112,12 @@ impl Store {
     }
 
     /// A transaction that writes, from its first statement on.
-    async fn write(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+    pub(super) async fn write(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
         self.writer.begin_with("BEGIN IMMEDIATE").await
     }
 }
 
-async fn apply_one(
+pub(super) async fn apply_one(
     change: &Change,
     stamp: &Stamp,
     moment: &Moment,
@@ -133,17 +134,17 @@ async fn apply_one(
         None => None,
     };
     let action = match wish {
-        Wish::Block | Wish::NotBefore(_) => Action::Revoke,
+        Wish::Block | Wish::BlockUntil(_) | Wish::NotBefore(_) => Action::Revoke,
         Wish::Lift => Action::Lift,
     };
     let not_before = match wish {
         Wish::NotBefore(time) => Some(*time),
-        Wish::Block | Wish::Lift => None,
+        Wish::Block | Wish::BlockUntil(_) | Wish::Lift => None,
     };
     let line = Line {
         subject: Some(subject),
         not_before,
-        blocked: *wish == Wish::Block,
+        blocked: matches!(wish, Wish::Block | Wish::BlockUntil(_)),
         changed: granted.is_some(),
         sequence,
         ..Line::new(action, reason)

@@ -5,6 +5,7 @@
 
 mod audit;
 mod changes;
+mod hearing;
 mod reading;
 
 use std::fs::OpenOptions;
@@ -19,6 +20,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlitePool};
 
 pub(crate) use self::audit::{Line, Stamp};
 pub(crate) use self::changes::{Change, ChangeFault, MOST_HELD};
+pub(crate) use self::hearing::{Heard, Told};
 pub(crate) use self::reading::{Filter, Head};
 
 /// Where the data is.
@@ -47,7 +49,11 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Readers at a time; each is a thread.
 const READERS: u32 = 4;
 
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "revocations", include_str!("sqlite/0001_revocations.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 3] = [
+    (1, "revocations", include_str!("sqlite/0001_revocations.sql")),
+    (2, "sources", include_str!("sqlite/0002_sources.sql")),
+    (3, "source events", include_str!("sqlite/0003_source_events.sql")),
+];
 
 /// The database.
 #[derive(Clone)]
