@@ -17,7 +17,7 @@ FUZZ_SECONDS := 60
 export ENTRA_GATE_WASM := $(CURDIR)/$(WASM)
 export ENTRA_GATE_ENVOYS := $(foreach v,$(ENVOY_VERSIONS),$(CURDIR)/.tools/envoy-$(v)/bin/envoy)
 
-.PHONY: help wasm command demo test bench diagnosis micro fixtures fuzz scripts fmt lint deny doc unit size envoy agreement e2e compose clean
+.PHONY: help wasm command demo test bench diagnosis micro fixtures fuzz scripts fmt lint deny doc unit postgres size envoy agreement e2e compose clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-9s %s\n", $$1, $$2 }'
@@ -41,7 +41,7 @@ demo: wasm ## The tour: real Envoy, mock Entra, revocations, requests and answer
 	@cargo run --locked -p envoy-tests --bin tour -- $(if $(ONCE),--once)
 
 test: ## Everything that a change must pass
-	@.ci/steps scripts fmt lint deny doc unit wasm size e2e compose
+	@.ci/steps scripts fmt lint deny doc unit postgres wasm size e2e compose
 
 bench: wasm fixtures ## What a request costs in the real Envoy, and the core natively; QUICK=1: a few minutes, ratios beside the recorded ones; ONLY=latency, ONLY=revocation (or another part): that alone
 	@$(SETUP)/wrk.sh
@@ -85,7 +85,10 @@ doc: ## Documentation, warnings denied
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
 unit: ## Unit and integration tests, natively
-	@cargo test --locked --workspace --exclude envoy-tests --features entra-gate/command --no-fail-fast
+	@cargo test --locked --workspace --exclude envoy-tests --features entra-gate/command --no-fail-fast -- --skip postgres::
+
+postgres: ## The revocation service over PostgreSQL, which is brought by apt-get where it is absent
+	@tests/service/postgres.sh
 
 size: ## The filter's size against its budget (after `make wasm`)
 	@bytes=$$(wc -c < $(WASM)); echo "$(WASM): $$bytes of at most $(WASM_BUDGET) bytes"; [ $$bytes -le $(WASM_BUDGET) ]

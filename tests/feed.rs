@@ -128,6 +128,85 @@ fn a_snapshot_replaces_everything_and_gaps_are_closed_by_one() {
 }
 
 #[test]
+fn a_head_that_tells_what_changed_is_followed_without_its_pages() {
+    const USERS: u64 = 3_000;
+    let (mut envoy, mut service) = (Envoy::new(2, feed(&[1])), Service::new());
+    let mut dice = Dice::new(9);
+    service.log.extend((0..5_000).map(|_| any(&mut dice, USERS)));
+    let head = service.head(5_000, 5_000, None);
+    assert!(envoy.take(&service, &head) > 1);
+    check(&envoy, &service, USERS);
+    let first = envoy.shared.now().generation;
+    // What it holds already costs it nothing.
+    for news in 1..=5 {
+        service.log.push(block(USERS + news));
+        let head = service.head(5_000, 4_990, None);
+        envoy.nodes.iter_mut().for_each(|node| node.ended.clear());
+        assert_eq!(envoy.take(&service, &head), 0);
+        check(&envoy, &service, USERS + 9);
+        let end = envoy.nodes.iter_mut().find_map(|node| node.ended.pop_back()).unwrap();
+        assert!(matches!(end, End::Appended { entries: 1, .. }), "{end:?}");
+    }
+    // Other pages are nothing to it, as long as the changes reach back to what it holds.
+    service.log.push(block(USERS + 6));
+    let head = service.head(service.log.len(), service.log.len() - 1, None);
+    assert_eq!(envoy.take(&service, &head), 0);
+    assert_eq!(envoy.shared.now().generation, first);
+    check(&envoy, &service, USERS + 9);
+    // Who has missed some needs the pages, and so does who begins.
+    service.log.extend([block(USERS + 7), block(USERS + 8)]);
+    let head = service.head(service.log.len() - 1, service.log.len() - 1, None);
+    assert!(envoy.take(&service, &head) > 1);
+    check(&envoy, &service, USERS + 9);
+    let mut another = Envoy::new(1, feed(&[1]));
+    let head = service.head(4_000, 4_990, None);
+    assert!(another.take(&service, &head) > 1);
+    check(&another, &service, USERS + 9);
+    // Another signer begins anew.
+    let mut rotated = Envoy::new(1, feed(&[1, 2]));
+    let head = service.head(4_000, 4_990, None);
+    rotated.take(&service, &head);
+    service.signer = 2;
+    service.log.push(block(1));
+    let head = service.head(4_000, 4_990, None);
+    assert!(rotated.take(&service, &head) > 1);
+    check(&rotated, &service, USERS + 9);
+}
+
+#[test]
+fn nothing_new_is_good_news_only_while_the_document_is_good() {
+    let (mut envoy, mut service) = (Envoy::new(1, feed(&[1])), Service::new());
+    service.log.push(block(1));
+    let ask = |envoy: &mut Envoy| {
+        envoy.nodes[0].asked = None;
+        for _ in 0..100 {
+            envoy.now += 1_000;
+            if envoy.turn(0, 99).ask.is_some() {
+                break;
+            }
+        }
+        envoy.answer(0, Ok(Answer::NotModified));
+        envoy.nodes[0].ended.pop_back().unwrap()
+    };
+    let head = service.head(1, 1, Some(NOW + 300));
+    envoy.take(&service, &head);
+    assert_eq!(ask(&mut envoy), End::Confirmed { expires: NOW + 300 });
+    // As late as a clock that goes wrong by a minute bears.
+    envoy.now = (NOW + 359) * 1_000 - 1_000;
+    assert_eq!(ask(&mut envoy), End::Confirmed { expires: NOW + 300 });
+    envoy.now = (NOW + 360) * 1_000;
+    let expired = End::Failed(FeedFault::Body(entra_gate::feed::reader::BodyFault::Expired));
+    assert_eq!(ask(&mut envoy), expired);
+    assert!(envoy.revokes(0, &user(1), u64::MAX));
+    // Signed anew, it is good again, although nothing has changed.
+    let head = service.head(1, 1, Some(NOW + 900));
+    envoy.now += 60_000;
+    envoy.take(&service, &head);
+    assert_eq!(envoy.nodes[0].ended.pop_back(), Some(End::Confirmed { expires: NOW + 900 }));
+    assert_eq!(ask(&mut envoy), End::Confirmed { expires: NOW + 900 });
+}
+
+#[test]
 fn what_is_no_answer_of_the_feed_changes_nothing_and_is_told() {
     let (mut envoy, mut service) = (Envoy::new(2, feed(&[1])), Service::new());
     service.log.extend((0..9).map(block));
@@ -174,6 +253,9 @@ fn what_is_no_answer_of_the_feed_changes_nothing_and_is_told() {
         sign(1, &payload.replace("\"entries\"", "\"Entries\"")),
         sign(1, &payload.replace("\"entries\":[]", r#""\u0065ntries":[{"tenant":"t","blocked":true}]"#)),
         sign(1, &payload.replace("\"base\":9", "\"base\":9,\"packed\":{}")),
+        sign(1, &payload.replace("\"base\":9", "\"base\":9,\"changes_since\":9")),
+        sign(1, &payload.replace("\"base\":9", "\"changes_since\":11")),
+        sign(1, &payload.replace("\"base\":9", "\"changes_since\":\"9\"")),
         sign(1, &payload.replace("\"base\":9,", "").replace("\"entries\"", "\"packed\":{\"format\":2},\"entries\"")),
         vec![b'A'; 33 * 1024 * 1024],
     ];

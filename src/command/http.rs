@@ -11,12 +11,17 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// A client that trusts what the system trusts and never follows a redirect: credentials go where they were meant to.
 pub(crate) fn client() -> Result<Client, Error> {
-    static PROVIDER: Once = Once::new();
-    // It fails when there is one already, which then does.
-    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    use_ring();
     Client::builder()
         .connect_timeout(CONNECT)
         .redirect(Policy::none())
         .user_agent(concat!("entra-gate/", env!("CARGO_PKG_VERSION")))
         .build()
+}
+
+/// Lets every client of this process speak TLS by ring.
+pub(crate) fn use_ring() {
+    static PROVIDER: Once = Once::new();
+    // It fails when there is one already, which then does.
+    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
 }

@@ -26,6 +26,9 @@ pub struct Claims {
     pub sequence: u64,
     /// `base`: the state that it builds on; none for a snapshot, which needs none.
     pub base: Option<u64>,
+    /// `changes_since`, of a snapshot: a state since which all that changed is in `entries`. Whoever holds it, or a later
+    /// one, needs nothing else.
+    pub changes_since: Option<u64>,
 }
 
 /// Why a payload is no document of a feed.
@@ -61,7 +64,12 @@ impl Claims {
             Some(0) | None => None,
             Some(base) => Some(base),
         };
-        let claims = Self { issuer, issued_at: required("iat")?, expires: whole("exp")?, sequence, base };
+        let changes_since = whole("changes_since")?;
+        if changes_since.is_some_and(|since| since > sequence || base.is_some()) {
+            return Err(ClaimsFault::Claim("changes_since"));
+        }
+        let (issued_at, expires) = (required("iat")?, whole("exp")?);
+        let claims = Self { issuer, issued_at, expires, sequence, base, changes_since };
         let paging = match members.get("packed") {
             None => None,
             Some(Value::Object(_)) if base.is_some() => return Err(ClaimsFault::PackedDelta),
@@ -80,6 +88,7 @@ impl Claims {
         members.extend(self.expires.map(|expires| ("exp".to_owned(), expires.into())));
         members.insert("seq".to_owned(), self.sequence.into());
         members.extend(self.base.map(|base| ("base".to_owned(), base.into())));
+        members.extend(self.changes_since.map(|since| ("changes_since".to_owned(), since.into())));
         members.extend(paging.map(|paging| ("packed".to_owned(), paging.to_json())));
         members.insert("entries".to_owned(), entries.iter().flat_map(Entry::to_json).collect());
         Value::Object(members).to_string()

@@ -85,6 +85,12 @@ pub enum Reading {
     Done(Box<Document>),
 }
 
+/// Whether a document's `exp` is over.
+#[must_use]
+pub fn is_expired(expires: u64, now: u64) -> bool {
+    expires.saturating_add(CLOCK_SKEW) <= now
+}
+
 impl Reader {
     /// Begins with a body. `key` is that of the fingerprints, unless the feed brings its own.
     ///
@@ -149,7 +155,7 @@ impl Reader {
             None if paging.is_some() => {}
             _ => return Err(BodyFault::Claims(ClaimsFault::Claim("entries"))),
         }
-        if claims.expires.is_some_and(|expires| expires.saturating_add(CLOCK_SKEW) <= now) {
+        if claims.expires.is_some_and(|expires| is_expired(expires, now)) {
             return Err(BodyFault::Expired);
         }
         if let Some(paging) = &paging

@@ -43,6 +43,8 @@ pub struct Standing {
     pub signer: [u8; 32],
     /// Its sequence.
     pub sequence: u64,
+    /// When the last document ends, in Unix seconds; 0 for never.
+    pub expires: u64,
     /// When it was last known to be current; 0 before the first answer.
     pub confirmed_at: Millis,
     /// Whether a snapshot is needed, although there may be a generation.
@@ -77,6 +79,7 @@ impl Standing {
             key,
             signer: [0; 32],
             sequence: 0,
+            expires: 0,
             confirmed_at: 0,
             snapshot_wanted: false,
             etag: None,
@@ -189,6 +192,7 @@ impl Standing {
             key: self.key.bytes().to_vec(),
             signer: self.signer.to_vec(),
             sequence: self.sequence,
+            expires: self.expires,
             confirmed_at: self.confirmed_at,
             snapshot_wanted: self.snapshot_wanted,
             etag: self.etag.clone(),
@@ -217,6 +221,7 @@ impl Standing {
             key: HashKey::new(record.key.try_into().ok()?),
             signer: record.signer.try_into().ok()?,
             sequence: record.sequence,
+            expires: record.expires,
             confirmed_at: record.confirmed_at,
             snapshot_wanted: record.snapshot_wanted,
             etag: record.etag,
@@ -292,6 +297,8 @@ struct StandingRecord {
     new_deltas: u32,
     #[prost(uint32, tag = "21")]
     new_entries: u32,
+    #[prost(uint64, tag = "22")]
+    expires: u64,
 }
 
 #[cfg(test)]

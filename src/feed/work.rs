@@ -113,6 +113,8 @@ pub struct Publication {
     key: HashKey,
     signer: [u8; 32],
     sequence: u64,
+    /// When it ends, in Unix seconds; 0 for never.
+    expires: u64,
     /// Whether it comes from the feed, and not from what is held.
     news: News,
 }
@@ -138,9 +140,14 @@ pub enum End {
         entries: u32,
         /// What they lead to.
         sequence: u64,
+        /// When the document ends, in Unix seconds; 0 for never.
+        expires: u64,
     },
     /// It brought nothing new.
-    Confirmed,
+    Confirmed {
+        /// When the document ends, in Unix seconds; 0 for never.
+        expires: u64,
+    },
     /// It was refused.
     Failed(FeedFault),
     /// There is a new generation.
@@ -179,10 +186,10 @@ impl Work {
     /// Begins to make a new base of what is held, all of it and nothing else.
     #[must_use]
     pub fn compact(desk: &Desk<'_>) -> Self {
-        let Standing { key, signer, sequence, .. } = *desk.standing;
+        let Standing { key, signer, sequence, expires, .. } = *desk.standing;
         let writer = Writer::new(desk.standing, desk.nonce);
         let rewrite = Rewrite::new(Overlay::default(), Over::Held, desk.fed, writer, desk.now);
-        Self::Rewriting(Box::new(rewrite), Publication { key, signer, sequence, news: News::None })
+        Self::Rewriting(Box::new(rewrite), Publication { key, signer, sequence, expires, news: News::None })
     }
 
     /// Does some tenths of a millisecond's worth.
@@ -212,18 +219,22 @@ fn failed(fault: FeedFault) -> Next {
 
 /// What a document means to what is held.
 fn take(document: Document, desk: &Desk<'_>) -> Result<Next, FeedFault> {
-    let Document { claims: Claims { sequence, base, .. }, paging, entries, key, signer } = document;
+    let Document { claims, paging, entries, key, signer } = document;
+    let Claims { sequence, base, changes_since, .. } = claims;
+    let expires = claims.expires.unwrap_or(0);
     let standing = desk.standing;
     let held = if standing.is_held(desk.feed) { standing.sequence } else { 0 };
     if sequence < held {
         return Err(FeedFault::Older { found: sequence, held });
     }
     let is_needed = !standing.goes_on(desk.feed);
-    let publication = Publication { key, signer, sequence, news: News::Some };
+    let publication = Publication { key, signer, sequence, expires, news: News::Some };
     let writer = || Writer::new(standing, desk.nonce);
-    let Some(base) = base else {
+    // A snapshot that tells what changed since a state that is held is a delta for whoever holds it.
+    let goes_on = !is_needed && signer == standing.signer && key == standing.key;
+    let Some(base) = base.or(changes_since.filter(|since| goes_on && *since <= held)) else {
         if sequence == held && !is_needed {
-            return Ok(Next::End(End::Confirmed));
+            return Ok(Next::End(End::Confirmed { expires }));
         }
         return Ok(match paging {
             Some(paging) => {
@@ -242,7 +253,7 @@ fn take(document: Document, desk: &Desk<'_>) -> Result<Next, FeedFault> {
         return Err(FeedFault::Gap { base, held });
     }
     if sequence == held {
-        return Ok(Next::End(End::Confirmed));
+        return Ok(Next::End(End::Confirmed { expires }));
     }
     if desk.fed.len().saturating_add(entries.len()) > MAX_RECORDS {
         return Err(FeedFault::TooManyEntries);
@@ -251,7 +262,11 @@ fn take(document: Document, desk: &Desk<'_>) -> Result<Next, FeedFault> {
         let rewrite = Rewrite::new(entries, Over::Held, desk.fed, writer(), desk.now);
         return Ok(Next::Step(Work::Rewriting(Box::new(rewrite), publication)));
     }
-    let all: Vec<(Fingerprint, Known)> = entries.all().collect();
+    // What is held already needs no room.
+    let is_news = |(fingerprint, told): &(Fingerprint, Known)| {
+        desk.fed.get(*fingerprint).is_none_or(|held| told.merge_at(Some(held), desk.now) != held)
+    };
+    let all: Vec<(Fingerprint, Known)> = entries.all().filter(is_news).collect();
     let mut deltas = 0_u32;
     for told in all.chunks(DELTA_ENTRIES) {
         let index = standing.deltas.saturating_add(deltas);
@@ -259,7 +274,7 @@ fn take(document: Document, desk: &Desk<'_>) -> Result<Next, FeedFault> {
         deltas = deltas.saturating_add(1);
     }
     let entries = u32::try_from(all.len()).unwrap_or(u32::MAX);
-    Ok(Next::End(End::Appended { deltas, entries, sequence }))
+    Ok(Next::End(End::Appended { deltas, entries, sequence, expires }))
 }
 
 impl Pages {
@@ -298,12 +313,15 @@ impl End {
     pub fn standing(&self, before: Standing, feed: &Feed, now: Millis, etag: Option<String>) -> Standing {
         match self {
             Self::Failed(fault) => before.failed(fault.wanted()),
-            Self::Confirmed => Standing { etag, ..before }.confirmed(feed, now, News::None),
-            Self::Appended { deltas, entries, sequence } => Standing {
+            Self::Confirmed { expires } => {
+                Standing { etag, expires: *expires, ..before }.confirmed(feed, now, News::None)
+            }
+            Self::Appended { deltas, entries, sequence, expires } => Standing {
                 deltas: before.deltas.saturating_add(*deltas),
                 new_deltas: before.new_deltas.saturating_add(*deltas),
                 new_entries: before.new_entries.saturating_add(*entries),
                 sequence: *sequence,
+                expires: *expires,
                 etag,
                 ..before
             }
@@ -324,6 +342,7 @@ impl End {
                     key: publication.key,
                     signer: publication.signer,
                     sequence: publication.sequence,
+                    expires: publication.expires,
                     most_chunks,
                     ..before
                 };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::board::{Board, Generation};
 use super::loader::{Loader, Loading};
+use super::reader::{BodyFault, is_expired};
 use super::source::Feed;
 use super::standing::Standing;
 use super::work::{Desk, End, FeedFault, Next, Pages, Work, clear_unused};
@@ -155,9 +156,14 @@ impl Worker {
                     Err(fault) => return self.end(End::Failed(fault), None, room),
                 },
                 Ok(Answer::NotModified) => {
-                    let end = match standing.goes_on(room.feed) {
-                        true => End::Confirmed,
-                        false => End::Failed(FeedFault::NotModified),
+                    let expires = standing.expires;
+                    let end = if !standing.goes_on(room.feed) {
+                        End::Failed(FeedFault::NotModified)
+                    } else if expires > 0 && is_expired(expires, room.now / 1_000) {
+                        // Nobody has signed it anew: whoever says that it is the newest may not know.
+                        End::Failed(FeedFault::Body(BodyFault::Expired))
+                    } else {
+                        End::Confirmed { expires }
                     };
                     let etag = standing.etag;
                     return self.end(end, etag, room);

@@ -115,7 +115,7 @@ impl Feeder {
 /// Says how an answer ended.
 fn tell(end: &End, feed: &Feed, gate: &Gate) {
     match end {
-        End::Confirmed => {}
+        End::Confirmed { .. } => {}
         End::Failed(fault) => {
             gate.meters.feed_failed();
             host::log(LogLevel::Warn, || {

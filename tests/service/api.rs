@@ -259,7 +259,10 @@ async fn what_cannot_run_says_why() {
         (options().without_bootstrap(), 2, "nobody could call"),
         (options().config("providers: {}"), 2, "providers"),
         (options().config("providers: { a: { tenants: any, audiences: [x] } }"), 2, "found `any`"),
-        (options().argument("--database=postgres://x"), 2, "sqlite:<file>"),
+        (options().argument("--database=mysql://x"), 2, "sqlite:<file>"),
+        (options().argument("--database=postgres://x"), 2, "ENTRA_GATE_REVOCATIONS_KEYS_SECRET"),
+        (options().argument("--publish=ftp://x/y"), 2, "s3://"),
+        (options().argument("--publish=file:///proc/nowhere"), 1, "/proc/nowhere"),
         (options().argument("--database=sqlite:/nowhere/x.db"), 1, "/nowhere/x.db"),
         (options().argument("--token-lifetime=5"), 2, "duration"),
     ] {

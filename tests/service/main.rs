@@ -13,5 +13,6 @@ mod command;
 mod crash;
 mod feed;
 mod keys;
+mod postgres;
 mod sources;
 mod support;

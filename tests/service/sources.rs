@@ -11,28 +11,36 @@ use crate::support::{Document, Options, Service, TENANT, USER, user, user_id};
 
 const READER: &str = "dddddddd-0000-4000-8000-000000000004";
 const ISSUER: &str = "https://idp.example.com";
-const STREAM: &str = "Bearer worthless-stream-token";
+pub(crate) const STREAM: &str = "Bearer worthless-stream-token";
 const CAEP: &str = "https://schemas.openid.net/secevent/caep/event-type/";
 const RISC: &str = "https://schemas.openid.net/secevent/risc/event-type/";
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A mock, and what leads to it.
-struct World {
-    entra: MockEntra,
+pub(crate) struct World {
+    pub(crate) entra: MockEntra,
+    sources: String,
     options: Options,
 }
 
 impl World {
-    async fn new(sources: &str) -> Self {
+    pub(crate) async fn new(sources: &str) -> Self {
         let entra = MockEntra::start(([127, 0, 0, 1], 0).into()).await.unwrap();
         let hosts = ["graph.microsoft.com", "idp.example.com", "login.microsoftonline.com"];
         let hosts: Vec<String> = hosts.iter().map(|host| format!("  {host}: \"http://{}\"\n", entra.addr())).collect();
-        let options = Options::default()
-            .sources(&format!("sources:\n{sources}hosts:\n{}", hosts.concat()))
+        let sources = format!("sources:\n{sources}hosts:\n{}", hosts.concat());
+        let mut world = Self { entra, sources, options: Options::default() };
+        world.options = world.feeding(Options::default());
+        world
+    }
+
+    /// A service of these options, fed by the sources.
+    pub(crate) fn feeding(&self, options: Options) -> Options {
+        options
+            .sources(&self.sources)
             .variable("READER_SECRET", "worthless-reader-secret")
             .variable("WRONG_SECRET", "another-secret")
-            .variable("STREAM", STREAM);
-        Self { entra, options }
+            .variable("STREAM", STREAM)
     }
 
     async fn start(&self) -> Service {
@@ -46,12 +54,12 @@ impl World {
         tokio::task::spawn_blocking(move || options.start_in(service.kill())).await.unwrap()
     }
 
-    fn change(&self, change: Value) {
+    pub(crate) fn change(&self, change: Value) {
         let change: DirectoryChange = serde_json::from_value(change).unwrap();
         self.entra.directory().change_directory(&change);
     }
 
-    fn set(&self, request: Value) -> String {
+    pub(crate) fn set(&self, request: Value) -> String {
         let request: SetRequest = serde_json::from_value(request).unwrap();
         self.entra.directory().set(&request, now()).unwrap().access_token
     }
@@ -71,7 +79,7 @@ impl World {
     }
 
     /// How often a path with this part was asked.
-    fn asked(&self, part: &str) -> u64 {
+    pub(crate) fn asked(&self, part: &str) -> u64 {
         self.entra.requests().counts().iter().filter(|count| count.path.contains(part)).map(|count| count.count).sum()
     }
 }
@@ -85,11 +93,11 @@ fn graph(more: &str) -> String {
     format!("  directory: {{ kind: graph, tenant: {TENANT}, client_id: {READER}, interval: 200ms, {more} }}\n")
 }
 
-fn by_secret(more: &str) -> String {
+pub(crate) fn by_secret(more: &str) -> String {
     graph(&format!("client_secret_env: READER_SECRET{more}"))
 }
 
-fn pushing(more: &str) -> String {
+pub(crate) fn pushing(more: &str) -> String {
     format!(
         "  okta: {{ kind: shared_signals, issuer: \"{ISSUER}\", audiences: [\"https://gate.example/signals\"], \
          push: {{ authorization_env: STREAM }}{more} }}\n"
@@ -104,7 +112,7 @@ fn polling(more: &str) -> String {
 }
 
 /// What the feed says, when it says what is wanted.
-async fn until(service: &Service, what: &str, wanted: impl Fn(&Document) -> bool) -> Document {
+pub(crate) async fn until(service: &Service, what: &str, wanted: impl Fn(&Document) -> bool) -> Document {
     let started = Instant::now();
     loop {
         let document = service.document("").await;
@@ -138,11 +146,11 @@ fn effect(document: &Document, subject: &Subject) -> Option<Effect> {
     document.rules().get(subject).map(|rule| rule.effect())
 }
 
-fn blocked(document: &Document, subject: &Subject) -> bool {
+pub(crate) fn blocked(document: &Document, subject: &Subject) -> bool {
     effect(document, subject) == Some(Effect::Blocked)
 }
 
-async fn history(service: &Service) -> Vec<Value> {
+pub(crate) async fn history(service: &Service) -> Vec<Value> {
     let history = service.does(service.get("/v1/history?limit=1000")).await;
     history["events"].as_array().unwrap().clone()
 }
@@ -409,7 +417,7 @@ async fn a_dry_run_tells_what_it_would_do_and_writes_nothing() {
     assert_eq!(metric(&service, rehearsed).await, Some(1), "whoever is enabled and was never blocked is no news");
 }
 
-async fn push(service: &Service, set: &str, authorization: Option<&str>) -> (StatusCode, Value) {
+pub(crate) async fn push(service: &Service, set: &str, authorization: Option<&str>) -> (StatusCode, Value) {
     let request = service.request(Method::POST, "/v1/sources/okta/events");
     let request = request.header("content-type", "application/secevent+jwt").body(set.to_owned());
     let request = match authorization {

@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) fn entra_gate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_entra-gate"));
     // Nothing of the machine's own settings.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ENTRA_GATE_")) {
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ENTRA_GATE_") || name.starts_with("PG")) {
         command.env_remove(name);
     }
     command
@@ -48,9 +48,9 @@ pub(crate) struct Service {
 #[derive(Clone, Default)]
 pub(crate) struct Options {
     arguments: Vec<String>,
+    variables: Vec<(String, String)>,
     config: Option<String>,
     sources: Option<String>,
-    variables: Vec<(String, String)>,
     without_bootstrap: bool,
     own_keys: bool,
 }
@@ -58,6 +58,12 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// A variable of the environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -70,12 +76,6 @@ impl Options {
     /// The file of sources.
     pub(crate) fn sources(mut self, text: &str) -> Self {
         self.sources = Some(text.to_owned());
-        self
-    }
-
-    /// A variable of the service's environment.
-    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
-        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -139,10 +139,10 @@ impl Options {
             command.arg(format!("--database=sqlite:{}", place.join("revocations.db").display()));
         }
         command.env("ENTRA_GATE_LOG", "debug,hyper=info,sqlx=warn");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if !self.without_bootstrap {
             command.env("ENTRA_GATE_REVOCATIONS_BOOTSTRAP_KEY", BOOTSTRAP);
         }
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(sources) = &self.sources {
             let file = place.join("sources.yaml");
             fs::write(&file, sources).unwrap();

@@ -110,7 +110,8 @@ impl Service {
 
     pub(crate) fn claims(&self, base: Option<u64>) -> Claims {
         let sequence = self.sequence();
-        Claims { issuer: "https://revocations.example".into(), issued_at: NOW, expires: None, sequence, base }
+        let issuer = "https://revocations.example".into();
+        Claims { issuer, issued_at: NOW, expires: None, sequence, base, changes_since: None }
     }
 
     pub(crate) fn snapshot(&mut self) -> Vec<u8> {
@@ -127,6 +128,22 @@ impl Service {
         }
         let paging = Paging { key: hash_key, pages: names };
         sign(self.signer, &self.claims(None).payload(&packed.rest, Some(&paging)))
+    }
+
+    /// What a publisher writes: pages of the first so many entries, and what came since a state, until a time.
+    pub(crate) fn head(&mut self, packed: usize, since: usize, expires: Option<u64>) -> Vec<u8> {
+        let hash_key = HashKey::new([9; 16]);
+        let pages = pack(self.log[..packed].iter().cloned(), hash_key, 700);
+        let mut names = Vec::new();
+        for page in pages.pages {
+            let path = format!("/pages/{}", URL_SAFE_NO_PAD.encode(page.digest));
+            names.push(page.name(path.clone()));
+            self.pages.insert(path, page.body);
+        }
+        let entries: Vec<Entry> = pages.rest.into_iter().chain(self.log[packed.min(since)..].iter().cloned()).collect();
+        let paging = Paging { key: hash_key, pages: names };
+        let claims = Claims { expires, changes_since: Some(since as u64), ..self.claims(None) };
+        sign(self.signer, &claims.payload(&entries, Some(&paging)))
     }
 
     /// What came since a sequence.
@@ -296,6 +313,29 @@ impl Envoy {
                 }
             }
         }
+    }
+
+    /// Brings everybody a document, and the pages that it makes somebody ask for; how many those were.
+    pub(crate) fn take(&mut self, service: &Service, document: &[u8]) -> usize {
+        let mut pages = 0;
+        self.now += 1_000;
+        for _ in 0..1_000 {
+            let mut is_busy = false;
+            for at in 0..self.nodes.len() {
+                if let Some(ask) = self.nodes[at].asked.clone() {
+                    let page = service.pages.get(&ask.path).cloned();
+                    pages += usize::from(page.is_some());
+                    let body = page.unwrap_or_else(|| document.to_vec());
+                    self.answer(at, Ok(Answer::Body { body, etag: Some("\"head\"".into()) }));
+                }
+                let turn = self.turn(at, 50);
+                is_busy |= turn.is_busy || turn.ask.is_some();
+            }
+            if !is_busy {
+                return pages;
+            }
+        }
+        panic!("it does not end");
     }
 
     pub(crate) fn revokes(&self, at: usize, subject: &Subject, issued_at: u64) -> bool {

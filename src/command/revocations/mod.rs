@@ -14,7 +14,7 @@ use super::documents::{
 };
 use super::failure::Failure;
 use super::output::{self, Format};
-use super::service::{self, Serve};
+use super::service::{self, Publish, Serve};
 use super::wording;
 
 /// What there is to do.
@@ -22,6 +22,8 @@ use super::wording;
 pub(crate) enum Command {
     /// Run the service: an API for people, a signed feed for gates
     Serve(Serve),
+    /// Publish the feed to a folder or an object store, for gates that ask there
+    Publish(Publish),
     /// Revoke tokens of a user, session, client, token, subject or tenant
     #[command(after_long_help = REVOKE_EXAMPLES)]
     Revoke(Revoke),
@@ -160,6 +162,7 @@ pub(crate) struct Sources {
 pub(crate) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(arguments) => service::serve(arguments).await,
+        Command::Publish(arguments) => service::publish(arguments).await,
         Command::Revoke(arguments) => revoke(arguments).await,
         Command::Lift(arguments) => lift(arguments).await,
         Command::List(arguments) => list(arguments).await,

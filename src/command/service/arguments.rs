@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::publish::{Destination, Terms};
 use super::store::Address;
 
 const EXAMPLES: &str =
     "The bootstrap key, which may do everything, is read from ENTRA_GATE_REVOCATIONS_BOOTSTRAP_KEY; \
-what is logged, from ENTRA_GATE_LOG (info).
+what seals signing keys in PostgreSQL, from ENTRA_GATE_REVOCATIONS_KEYS_SECRET; what is logged, from ENTRA_GATE_LOG (info).
 
 Examples:
   ENTRA_GATE_REVOCATIONS_BOOTSTRAP_KEY=$(openssl rand -base64 33) entra-gate revocations serve
   entra-gate revocations serve --database sqlite:/var/lib/entra-gate/revocations.db --config callers.yaml
+  entra-gate revocations serve --database postgres://entra_gate@db.example/revocations --config callers.yaml
   entra-gate revocations serve --config callers.yaml --listen 127.0.0.1:8480 --feed-listen 0.0.0.0:8481
   entra-gate revocations serve --config callers.yaml --sources sources.yaml";
 
@@ -22,11 +24,13 @@ Examples:
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Serve {
-    /// The database: made if there is none
-    #[arg(long, value_name = "sqlite:FILE", default_value = "sqlite:entra-gate-revocations.db", value_parser = Address::parse,
-        env = "ENTRA_GATE_REVOCATIONS_DATABASE")]
+    /// The database: sqlite:FILE, made if there is none, or postgres://USER@HOST/DATABASE, for several instances.
+    /// PostgreSQL's password is better given as PGPASSWORD, and its other settings as the environment of psql
+    #[arg(long, value_name = "URL", default_value = "sqlite:entra-gate-revocations.db", value_parser = Address::parse,
+        env = "ENTRA_GATE_REVOCATIONS_DATABASE", hide_env_values = true)]
     pub(super) database: Address,
-    /// The folder of the signing keys; by default beside the database, named after it with .keys
+    /// The folder of the signing keys; by default beside the database's file, named after it with .keys. In PostgreSQL
+    /// they are in the database, sealed under ENTRA_GATE_REVOCATIONS_KEYS_SECRET
     #[arg(long, value_name = "FOLDER", env = "ENTRA_GATE_REVOCATIONS_KEYS")]
     pub(super) keys: Option<PathBuf>,
     /// Whose tokens are accepted, and with which roles
@@ -56,6 +60,11 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=50_000),
         env = "ENTRA_GATE_REVOCATIONS_PACKED_FROM")]
     pub(super) packed_from: u64,
+    /// Publishes the feed as well, to file:///FOLDER, s3://BUCKET/PREFIX or az://CONTAINER/PREFIX: see `publish --help`
+    #[arg(long, value_name = "URL", value_parser = Destination::parse, env = "ENTRA_GATE_REVOCATIONS_PUBLISH")]
+    pub(super) publish: Option<Destination>,
+    #[command(flatten)]
+    pub(super) published: Terms,
     /// Moves the sequence on, once: after the database was restored from a copy, beyond what any gate has seen
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..1 << 53))]
     pub(super) sequence_at_least: Option<u64>,

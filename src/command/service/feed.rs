@@ -12,19 +12,20 @@ use axum::body::Bytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra_gate::feed::document::Claims;
-use entra_gate::feed::page::{MAX_PAGE_RECORDS, PageName, Paging, pack};
+use entra_gate::feed::page::{MAX_PAGE_RECORDS, Packed, Page, PageName, Paging, pack};
 use entra_gate::feed::token;
 use entra_gate::revocation::Entry;
 use entra_gate::revocation::fingerprint::HashKey;
 use ring::rand::{SecureRandom as _, SystemRandom};
+use serde_json::{Map, Value};
 use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::clock;
-use super::signing::{ALGORITHM, KeyFault, KeyRing};
-use super::store::{Head, Store};
+use super::signing::{ALGORITHM, KeyFault, Keys};
+use super::store::{Head, Packing, Store};
 
 /// Most changes in a delta: whoever lacks more gets a snapshot.
 const MOST_CHANGES: u32 = 5_000;
@@ -96,7 +97,7 @@ pub(crate) struct Publisher {
     issuer: String,
     /// From how many entries on snapshots are packed.
     packed_from: u64,
-    keys: Arc<RwLock<KeyRing>>,
+    keys: Arc<Keys>,
     head: watch::Sender<Head>,
     closing: watch::Sender<bool>,
     /// Apart, because a snapshot may take a while.
@@ -129,7 +130,7 @@ impl Publisher {
     pub(crate) async fn open(
         issuer: String,
         packed_from: u64,
-        keys: Arc<RwLock<KeyRing>>,
+        keys: Arc<Keys>,
         store: &Store,
     ) -> Result<Self, sqlx::Error> {
         Ok(Self {
@@ -174,8 +175,12 @@ impl Publisher {
 
     /// Answers, perhaps after a while.
     pub(crate) async fn answer(&self, question: &Question, store: &Store) -> Result<Answer, FeedFault> {
-        let head = self.head();
         let Question { since, known, wait } = question;
+        if *since > self.head().sequence {
+            // Another instance has told of what this one has not noticed yet.
+            self.notice(store).await;
+        }
+        let head = self.head();
         if *since > head.sequence && !self.told_of_gate_ahead.swap(true, Ordering::Relaxed) {
             let (seen, ends) = (*since, head.sequence);
             warn!(
@@ -200,9 +205,15 @@ impl Publisher {
     }
 
     /// A page, by its name.
-    pub(crate) fn page(&self, name: &str) -> Option<Bytes> {
-        let generations = self.pages.read().unwrap_or_else(PoisonError::into_inner);
-        generations.iter().find_map(|pages| pages.bodies.get(name).cloned())
+    pub(crate) async fn page(&self, name: &str, store: &Store) -> Result<Option<Bytes>, FeedFault> {
+        let held = {
+            let generations = self.pages.read().unwrap_or_else(PoisonError::into_inner);
+            generations.iter().find_map(|pages| pages.bodies.get(name).cloned())
+        };
+        if held.is_some() || !store.is_shared() {
+            return Ok(held);
+        }
+        Ok(store.page(name).await?.map(Bytes::from))
     }
 
     /// Packs pages anew if too much has changed since the last ones. Whether it did.
@@ -210,7 +221,7 @@ impl Publisher {
         if store.count().await? < self.packed_from {
             return Ok(false);
         }
-        let packed_at = self.newest_pages().map(|pages| pages.sequence);
+        let packed_at = self.newest_pages(store).await?.map(|pages| pages.sequence);
         if let Some(sequence) = packed_at {
             let (_, changes) = store.changed_after(sequence, MOST_SINCE_PACKED).await?;
             if changes.len() < MOST_SINCE_PACKED as usize {
@@ -255,9 +266,11 @@ impl Publisher {
             let (sequence, entries) = store.after(0).await?;
             return self.sign(DocumentKind::Snapshot, sequence, None, living(entries, now), None, now).await;
         }
-        let pages = match self.newest_pages() {
-            Some(pages) => pages,
-            None => self.pack(store).await?,
+        // A lift that came after the pages, and has been forgotten since, must not be missed.
+        let complete_from = store.head().await?.complete_from;
+        let pages = match self.newest_pages(store).await? {
+            Some(pages) if pages.sequence >= complete_from => pages,
+            Some(_) | None => self.pack(store).await?,
         };
         let (sequence, changes) = store.after(pages.sequence).await?;
         let entries = living(pages.rest.iter().cloned().chain(changes), now);
@@ -273,56 +286,117 @@ impl Publisher {
         pages: Option<Arc<Pages>>,
         now: u64,
     ) -> Result<Document, FeedFault> {
-        let claims = Claims { issuer: self.issuer.clone(), issued_at: now, expires: None, sequence, base };
-        let keys = Arc::clone(&self.keys);
-        let signed = spawn_blocking(move || {
-            let payload = claims.payload(&entries, pages.as_ref().map(|pages| &pages.paging));
-            let keys = keys.read().unwrap_or_else(PoisonError::into_inner);
-            let key = keys.signing(now).ok_or(KeyFault::Unknown)?;
-            let input = token::signing_input(ALGORITHM, key.kid(), &payload);
-            let signature = key.sign(input.as_bytes())?;
-            Ok::<_, KeyFault>(token::compact(&input, &signature))
-        });
-        let body = signed.await.map_err(|_| FeedFault::Stopped)??.into();
+        let issuer = self.issuer.clone();
+        let claims = Claims { issuer, issued_at: now, expires: None, sequence, base, changes_since: None };
+        let paging = pages.as_ref().map(|pages| pages.paging.clone());
+        let body = signed(&self.keys, claims, entries, paging).await?;
         Ok(Document { tag: tag(sequence), kind, body, issued_at: now })
     }
 
     /// Packs everything.
     async fn pack(&self, store: &Store) -> Result<Arc<Pages>, FeedFault> {
-        // Changes from here on are told beside the pages, whether or not they got into them as well.
-        let sequence = store.head().await?.sequence;
-        let (_, entries) = store.after(0).await?;
-        let now = clock::seconds();
-        let packing = spawn_blocking(move || {
-            let mut key = [0; 16];
-            SystemRandom::new().fill(&mut key).map_err(|_| FeedFault::Keys(KeyFault::NotMade))?;
-            let key = HashKey::new(key);
-            let packed = pack(living(entries, now), key, MAX_PAGE_RECORDS);
-            let mut names: Vec<PageName> = Vec::new();
-            let mut bodies = HashMap::new();
-            for page in packed.pages {
-                let name = URL_SAFE_NO_PAD.encode(page.digest);
-                names.push(page.name(format!("{PAGES}{name}")));
-                bodies.insert(name, Bytes::from(page.body));
+        let mut key = [0; 16];
+        SystemRandom::new().fill(&mut key).map_err(|_| FeedFault::Keys(KeyFault::NotMade))?;
+        let key = HashKey::new(key);
+        let (sequence, packed) = packed(store, key).await?;
+        let mut names: Vec<PageName> = Vec::new();
+        let mut bodies = HashMap::new();
+        for page in packed.pages {
+            let name = page_name(&page);
+            names.push(page.name(format!("{PAGES}{name}")));
+            bodies.insert(name, Bytes::from(page.body));
+        }
+        let pages = Pages { sequence, paging: Paging { key, pages: names }, bodies, rest: packed.rest };
+        if store.is_shared() {
+            let bodies = pages.bodies.iter().map(|(name, body)| (name.as_str(), body.as_ref()));
+            if !store.keep_packing(&pages.told(), bodies, GENERATIONS).await? {
+                // Another instance was faster.
+                return self.newest_pages(store).await?.ok_or(FeedFault::Stopped);
             }
-            Ok::<_, FeedFault>(Pages { sequence, paging: Paging { key, pages: names }, bodies, rest: packed.rest })
-        });
-        let pages = Arc::new(packing.await.map_err(|_| FeedFault::Stopped)??);
+        }
         info!(sequence, pages = pages.bodies.len(), "the feed's pages are packed");
+        Ok(self.hold(pages))
+    }
+
+    /// The pages of latest, another instance's included.
+    async fn newest_pages(&self, store: &Store) -> Result<Option<Arc<Pages>>, FeedFault> {
+        let held = self.pages.read().unwrap_or_else(PoisonError::into_inner).first().cloned();
+        if !store.is_shared() {
+            return Ok(held);
+        }
+        match store.packing_after(held.as_ref().map(|pages| pages.sequence)).await? {
+            Some(packing) => Ok(Some(self.hold(Pages::read(&packing)?))),
+            None => Ok(held),
+        }
+    }
+
+    fn hold(&self, pages: Pages) -> Arc<Pages> {
+        let pages = Arc::new(pages);
         let mut generations = self.pages.write().unwrap_or_else(PoisonError::into_inner);
         generations.insert(0, Arc::clone(&pages));
         generations.truncate(GENERATIONS);
-        Ok(pages)
-    }
-
-    fn newest_pages(&self) -> Option<Arc<Pages>> {
-        self.pages.read().unwrap_or_else(PoisonError::into_inner).first().cloned()
+        pages
     }
 
     fn kid(&self) -> Result<String, FeedFault> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        keys.signing(clock::seconds()).map(|key| key.kid().to_owned()).ok_or(FeedFault::Keys(KeyFault::Unknown))
+        self.keys
+            .ring()
+            .signing(clock::seconds())
+            .map(|key| key.kid().to_owned())
+            .ok_or(FeedFault::Keys(KeyFault::Unknown))
     }
+}
+
+impl Pages {
+    /// As the database keeps them, but for the bodies.
+    fn told(&self) -> Packing {
+        let rest: Value = self.rest.iter().flat_map(Entry::to_json).collect();
+        let (paging, rest) = (self.paging.to_json().to_string(), rest.to_string());
+        Packing { sequence: self.sequence, paging, rest }
+    }
+
+    /// From the database, where the bodies stay.
+    fn read(packing: &Packing) -> Result<Self, FeedFault> {
+        let wrong = || FeedFault::Database(sqlx::Error::Decode("a packing that this program does not know".into()));
+        let paging: Value = serde_json::from_str(&packing.paging).map_err(|_| wrong())?;
+        let paging = paging.as_object().and_then(|paging| Paging::read(paging).ok()).ok_or_else(wrong)?;
+        let rest: Vec<Map<String, Value>> = serde_json::from_str(&packing.rest).map_err(|_| wrong())?;
+        let rest = rest.iter().map(|entry| Entry::read(entry).map_err(|_| wrong())).collect::<Result<_, _>>()?;
+        Ok(Self { sequence: packing.sequence, paging, bodies: HashMap::new(), rest })
+    }
+}
+
+/// A document as it is sent.
+pub(super) async fn signed(
+    keys: &Arc<Keys>,
+    claims: Claims,
+    entries: Vec<Entry>,
+    paging: Option<Paging>,
+) -> Result<Bytes, FeedFault> {
+    let ring = keys.ring();
+    let signing = spawn_blocking(move || {
+        let payload = claims.payload(&entries, paging.as_ref());
+        let key = ring.signing(claims.issued_at).ok_or(KeyFault::Unknown)?;
+        let input = token::signing_input(ALGORITHM, key.kid(), &payload);
+        let signature = key.sign(input.as_bytes())?;
+        Ok::<_, KeyFault>(token::compact(&input, &signature))
+    });
+    Ok(signing.await.map_err(|_| FeedFault::Stopped)??.into())
+}
+
+/// Everything in pages, and the place that this leads to: what changes from there on is to be told beside them, whether
+/// or not it got into them as well.
+pub(super) async fn packed(store: &Store, key: HashKey) -> Result<(u64, Packed), FeedFault> {
+    let sequence = store.head().await?.sequence;
+    let (_, entries) = store.after(0).await?;
+    let now = clock::seconds();
+    let packing = spawn_blocking(move || pack(living(entries, now), key, MAX_PAGE_RECORDS));
+    Ok((sequence, packing.await.map_err(|_| FeedFault::Stopped)?))
+}
+
+/// The name of a page: its digest.
+pub(super) fn page_name(page: &Page) -> String {
+    URL_SAFE_NO_PAD.encode(page.digest)
 }
 
 fn tag(sequence: u64) -> String {
@@ -335,7 +409,7 @@ fn is_known(known: &str, tag: &str) -> bool {
 }
 
 /// What has not expired.
-fn living(entries: impl IntoIterator<Item = Entry>, now: u64) -> Vec<Entry> {
+pub(super) fn living(entries: impl IntoIterator<Item = Entry>, now: u64) -> Vec<Entry> {
     entries.into_iter().filter(|entry| entry.expires.is_none_or(|expires| u64::from(expires) > now)).collect()
 }
 

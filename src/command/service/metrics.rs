@@ -83,6 +83,8 @@ pub(crate) struct Metrics {
     sequence: Gauge,
     revocations: Gauge,
     sources: SourceMeters,
+    published: Gauge,
+    not_published: Counter,
 }
 
 impl Metrics {
@@ -90,6 +92,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("entra_gate_revocations");
         let (requests, feed) = (Family::default(), Family::default());
         let (sequence, revocations) = (Gauge::default(), Gauge::default());
+        let (published, not_published) = (Gauge::default(), Counter::default());
         // 1 ms to some 4 s.
         let change_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 13));
         registry.register("requests", "Requests by route and status", Family::clone(&requests));
@@ -97,6 +100,8 @@ impl Metrics {
         registry.register_with_unit("change", "Until a change is on disk", Unit::Seconds, change_seconds.clone());
         registry.register("sequence", "The last change's place in the feed", sequence.clone());
         registry.register("entries", "Revocations that are held", revocations.clone());
+        registry.register("published_sequence", "The last change's place that is published", published.clone());
+        registry.register("not_published", "Attempts to publish that failed", not_published.clone());
         let sources = SourceMeters::default();
         let SourceMeters { told, failures, up, lag, last_event, delay } = &sources;
         registry.register("source_told", "What sources told, by what became of it", Family::clone(told));
@@ -108,7 +113,7 @@ impl Metrics {
         registry.register_with_unit("source_last_event_timestamp", help, Unit::Seconds, Family::clone(last_event));
         let help = "How long after it happened the last event was taken";
         registry.register_with_unit("source_last_event_delay", help, Unit::Seconds, Family::clone(delay));
-        Self { registry, requests, feed, change_seconds, sequence, revocations, sources }
+        Self { registry, requests, feed, change_seconds, sequence, revocations, sources, published, not_published }
     }
 
     /// A source told so many things of which this became.
@@ -167,6 +172,16 @@ impl Metrics {
     pub(crate) fn held(&self, sequence: u64, revocations: u64) {
         self.sequence.set(i64::try_from(sequence).unwrap_or(i64::MAX));
         self.revocations.set(i64::try_from(revocations).unwrap_or(i64::MAX));
+    }
+
+    /// Everything up to this place is published.
+    pub(crate) fn published(&self, sequence: u64) {
+        self.published.set(i64::try_from(sequence).unwrap_or(i64::MAX));
+    }
+
+    /// An attempt to publish failed.
+    pub(crate) fn not_published(&self) {
+        self.not_published.inc();
     }
 
     /// Everything, as OpenMetrics text.

@@ -8,6 +8,7 @@ pub(crate) mod clock;
 mod feed;
 mod holders;
 mod metrics;
+mod publish;
 mod server;
 mod signing;
 mod sources;
@@ -15,13 +16,13 @@ mod standing;
 mod store;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
@@ -33,13 +34,15 @@ pub(crate) use self::arguments::Serve;
 use self::callers::Callers;
 use self::feed::Publisher;
 use self::metrics::Metrics;
+use self::publish::{Press, Publication};
+pub(crate) use self::publish::{Publish, publish};
 use self::server::Server;
-use self::signing::{KeyRing, Made};
+use self::signing::{KEYS_SECRET, Keys, Place, Sealer};
 use self::sources::Sources;
 pub(crate) use self::sources::mistakes as mistakes_of_sources;
 use self::standing::{Lifetimes, Time};
-use self::store::{Line, Stamp, Store};
-use crate::documents::{Action, Actor};
+use self::store::{Address, Stamp, Store};
+use crate::documents::Actor;
 use crate::failure::Failure;
 
 /// The environment variable of the bootstrap key.
@@ -57,8 +60,8 @@ pub(crate) async fn serve(arguments: Serve) -> Result<(), Failure> {
     let callers = Callers::open(arguments.config.as_deref(), key.as_deref())?;
     let sources = Sources::open(arguments.sources.as_deref())?;
     let lifetimes = Lifetimes { token: arguments.token_lifetime, session: arguments.session_lifetime };
-    let file = arguments.database.file().display().to_string();
-    let database = |error: sqlx::Error| Failure::here(format!("the database {file}"), error);
+    let place = keys_place(&arguments.database, arguments.keys.as_deref())?;
+    let database = |error: sqlx::Error| Failure::here(format!("the database {}", arguments.database), error);
     let store = Store::open(&arguments.database).await.map_err(database)?;
     let stamp = || Stamp { at: clock::millis(), by: Actor::Service, request_id: Uuid::new_v4().to_string() };
     if let Some(sequence) = arguments.sequence_at_least
@@ -66,18 +69,27 @@ pub(crate) async fn serve(arguments: Serve) -> Result<(), Failure> {
     {
         warn!(sequence, "the sequence was moved on");
     }
-    let keys = Arc::new(RwLock::new(open_keys(&arguments, &store, &stamp()).await?));
+    let keys = Keys::open(place, &store, &stamp()).await.map_err(|fault| Failure::here("the signing keys", fault))?;
+    let keys = Arc::new(keys);
     let publisher = Publisher::open(arguments.issuer.clone(), arguments.packed_from, Arc::clone(&keys), &store);
     let feed = publisher.await.map_err(database)?;
     let service = Arc::new(Service { store, feed, keys, callers, lifetimes, metrics: Metrics::new(), sources });
     service.callers.follow(&service.store).await.map_err(database)?;
-    run(&arguments, &service).await?;
+    let publication = arguments.publish.clone().map(|to| Publication {
+        to,
+        terms: arguments.published.clone(),
+        issuer: arguments.issuer.clone(),
+        store: service.store.clone(),
+        keys: Arc::clone(&service.keys),
+    });
+    let press = publication.map(Press::open).transpose()?;
+    run(&arguments, &service, press).await?;
     service.store.close().await;
     info!("stopped");
     Ok(())
 }
 
-async fn run(arguments: &Serve, service: &Arc<Service>) -> Result<(), Failure> {
+async fn run(arguments: &Serve, service: &Arc<Service>, press: Option<Press>) -> Result<(), Failure> {
     let bind = async |address, router| {
         let bound = Server::bind(address, router).await.and_then(|server| Ok((server.address()?, server)));
         bound.map_err(|error| Failure::here(format!("cannot listen on {address}"), error))
@@ -102,14 +114,18 @@ async fn run(arguments: &Serve, service: &Arc<Service>) -> Result<(), Failure> {
     }
     let upkeep = upkeep(Arc::clone(service));
     let sources = Sources::start(service);
+    let publishing = press.map(|press| {
+        let (service, ended) = (Arc::clone(service), ended.clone());
+        tokio::spawn(async move { publish::run(press, Some(&service.metrics), ended).await })
+    });
     let running: Vec<_> = servers.into_iter().map(|server| tokio::spawn(server.run(ended.clone()))).collect();
     told_to_end().await?;
     info!("stopping");
     service.feed.close();
     end.send_replace(true);
-    for server in running {
-        // A server that panicked has stopped, too.
-        let _ = server.await;
+    for running in running.into_iter().chain(publishing) {
+        // What panicked has stopped, too.
+        let _ = running.await;
     }
     upkeep.abort();
     for source in sources {
@@ -123,10 +139,12 @@ async fn run(arguments: &Serve, service: &Arc<Service>) -> Result<(), Failure> {
 fn upkeep(service: Arc<Service>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let (mut look, mut forget) = (interval(LOOK), interval(FORGET));
+        let mut news = service.store.news();
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         forget.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                () = news.next() => service.notice().await,
                 _ = look.tick() => service.notice().await,
                 _ = forget.tick() => {
                     let now = Time::try_from(clock::seconds()).unwrap_or(Time::MAX);
@@ -144,24 +162,29 @@ fn upkeep(service: Arc<Service>) -> JoinHandle<()> {
     })
 }
 
-async fn open_keys(arguments: &Serve, store: &Store, stamp: &Stamp) -> Result<KeyRing, Failure> {
-    let place = arguments.keys.clone().unwrap_or_else(|| {
-        let mut name = OsString::from(arguments.database.file());
-        name.push(".keys");
-        PathBuf::from(name)
-    });
-    let fault = |fault| Failure::here("the signing keys", fault);
-    let mut keys = KeyRing::open(&place).map_err(fault)?;
-    if keys.is_empty() {
-        let made = spawn_blocking(Made::new).await.map_err(|error| Failure::here("the signing keys", error))?;
-        let made = made.map_err(fault)?;
-        let kid = made.kid();
-        let line = Line { key: Some(&kid), ..Line::new(Action::KeyAdd, "the first key") };
-        store.note(&line, stamp).await.map_err(|error| Failure::here("the database", error))?;
-        keys.add(made, stamp.seconds(), stamp.seconds()).map_err(fault)?;
-        info!(kid, folder = %place.display(), "a signing key was made");
+/// Where the signing keys are kept.
+fn keys_place(database: &Address, folder: Option<&Path>) -> Result<Place, Failure> {
+    let secret = std::env::var(KEYS_SECRET).ok().filter(|secret| !secret.is_empty());
+    match (database.file(), folder) {
+        (Some(_), Some(folder)) => Ok(Place::Folder(folder.to_owned())),
+        (Some(file), None) => {
+            let mut name = OsString::from(file);
+            name.push(".keys");
+            Ok(Place::Folder(PathBuf::from(name)))
+        }
+        (None, Some(_)) => Err(Failure::usage(
+            "--keys: with PostgreSQL the signing keys are in the database, where every instance finds them",
+        )),
+        (None, None) => {
+            let sealer = secret.as_deref().and_then(Sealer::new).ok_or_else(|| {
+                Failure::usage(format!(
+                    "with PostgreSQL the signing keys are sealed in the database: give {KEYS_SECRET}, at least 32 \
+                     characters, such as those of `openssl rand -base64 33`, the same to every instance"
+                ))
+            })?;
+            Ok(Place::Database(sealer))
+        }
     }
-    Ok(keys)
 }
 
 fn log(format: LogFormat) {

@@ -73,7 +73,7 @@ pub(super) async fn feed(
 pub(super) async fn page(State(service): State<Arc<Service>>, Path(name): Path<String>) -> Result<Response, Refused> {
     let gone =
         || Refused::new(StatusCode::NOT_FOUND, "page_unknown", "Ask for the feed again: its pages have changed.");
-    let body = service.feed.page(&name).ok_or_else(gone)?;
+    let body = service.feed.page(&name, &service.store).await?.ok_or_else(gone)?;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream"),
         // A page's name is its digest.
@@ -86,7 +86,7 @@ pub(super) async fn page(State(service): State<Arc<Service>>, Path(name): Path<S
 #[utoipa::path(get, path = "/v1/keys", tag = "feed", operation_id = "keys",
     responses((status = 200, description = "A JWK set (RFC 7517)", body = Object, content_type = "application/jwk-set+json"), Problems))]
 pub(super) async fn keys(State(service): State<Arc<Service>>) -> Response {
-    let keys: Json<Value> = Json(service.keys().published());
+    let keys: Json<Value> = Json(service.keys.ring().published());
     let headers = [(header::CONTENT_TYPE, "application/jwk-set+json"), (header::CACHE_CONTROL, "no-cache")];
     (headers, keys).into_response()
 }

@@ -1,6 +1,6 @@
 //! The signing keys: seen, rotated and retired. Private keys never leave their files.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
@@ -23,7 +23,7 @@ const A_YEAR: u64 = 31_536_000;
 #[utoipa::path(get, path = "/v1/signing-keys", tag = "signing keys", operation_id = "list_keys", security(("bearer" = [])),
     responses((status = 200, body = SigningKeys), Problems))]
 pub(super) async fn list(State(service): State<Arc<Service>>) -> Json<SigningKeys> {
-    Json(SigningKeys { keys: service.keys().states(clock::seconds()) })
+    Json(SigningKeys { keys: service.keys.ring().states(clock::seconds()) })
 }
 
 /// Makes a key, publishes it at once, and signs with it later
@@ -42,15 +42,13 @@ pub(super) async fn rotate(
         let mistake = Mistake::new("signs_in", &found, &format!("at most {A_YEAR} seconds"));
         return Err(Refused::mistaken(vec![mistake]));
     }
-    service.keys().may_add()?;
+    service.keys.ring().may_add()?;
     let made = spawn_blocking(Made::new).await.map_err(|_| Refused::unavailable("The key was not finished."))??;
     let kid = made.kid();
-    // The audit first: no key may sign that it does not know.
     let line = Line { key: Some(&kid), ..Line::new(Action::KeyAdd, &reason) };
-    service.store.note(&line, &caller.stamp()).await?;
     let now = clock::seconds();
-    let mut keys = service.keys.write().unwrap_or_else(PoisonError::into_inner);
-    Ok(Json(keys.add(made, now, now.saturating_add(signs_in))?))
+    let times = (now, now.saturating_add(signs_in));
+    Ok(Json(service.keys.add(made, times, &line, &caller.stamp(), &service.store).await?))
 }
 
 /// Takes a key that does not sign out of the published set, for good
@@ -66,11 +64,7 @@ pub(super) async fn retire(
     Document(request): Document<RetireRequest>,
 ) -> Result<Json<SigningKeys>, Refused> {
     let reason = asked::only_reason(&request.reason).map_err(Refused::mistaken)?;
-    let now = clock::seconds();
-    service.keys().may_retire(&kid, now)?;
     let line = Line { key: Some(&kid), ..Line::new(Action::KeyRetire, &reason) };
-    service.store.note(&line, &caller.stamp()).await?;
-    let mut keys = service.keys.write().unwrap_or_else(PoisonError::into_inner);
-    keys.retire(&kid, now)?;
-    Ok(Json(SigningKeys { keys: keys.states(now) }))
+    let keys = service.keys.retire(&kid, clock::seconds(), &line, &caller.stamp(), &service.store).await?;
+    Ok(Json(SigningKeys { keys }))
 }

@@ -8,7 +8,7 @@ mod problem;
 mod revocations;
 mod sources;
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
@@ -30,7 +30,7 @@ use super::callers::{Callers, Scope};
 use super::clock;
 use super::feed::Publisher;
 use super::metrics::Metrics;
-use super::signing::KeyRing;
+use super::signing::Keys;
 use super::sources::Sources;
 use super::standing::Lifetimes;
 use super::store::{Stamp, Store};
@@ -45,7 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) struct Service {
     pub(crate) store: Store,
     pub(crate) feed: Publisher,
-    pub(crate) keys: Arc<RwLock<KeyRing>>,
+    pub(crate) keys: Arc<Keys>,
     pub(crate) callers: Callers,
     pub(crate) lifetimes: Lifetimes,
     pub(crate) metrics: Metrics,
@@ -55,14 +55,16 @@ pub(crate) struct Service {
 impl Service {
     /// Lets everybody know of changes: those who wait for the feed, and those who judge callers.
     pub(crate) async fn notice(&self) {
+        // Another instance may have rotated them.
+        if self.store.is_shared()
+            && let Err(fault) = self.keys.reload(&self.store).await
+        {
+            warn!(%fault, "the signing keys were not read");
+        }
         if let Err(error) = self.callers.follow(&self.store).await {
             warn!(%error, "the database was not read");
         }
         self.feed.notice(&self.store).await;
-    }
-
-    fn keys(&self) -> RwLockReadGuard<'_, KeyRing> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

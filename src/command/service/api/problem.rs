@@ -102,7 +102,8 @@ impl From<KeyFault> for Refused {
             KeyFault::Signs => Self::new(StatusCode::CONFLICT, "key_signs", fault.to_string()),
             KeyFault::TooMany => Self::new(StatusCode::CONFLICT, "too_many_keys", fault.to_string()),
             KeyFault::Unknown => Self::new(StatusCode::NOT_FOUND, "key_unknown", fault.to_string()),
-            KeyFault::File(..) | KeyFault::NotAKey(_) | KeyFault::NotMade | KeyFault::Open(_) => {
+            KeyFault::Database(error) => error.into(),
+            KeyFault::File(..) | KeyFault::NotAKey(_) | KeyFault::NotMade | KeyFault::Open(_) | KeyFault::Sealed => {
                 error!(%fault, "the signing keys failed");
                 Self::unavailable("The signing keys cannot be used now.")
             }

@@ -77,18 +77,7 @@ pub(super) async fn run(service: Arc<Service>, feeding: Arc<Feeding>) {
     };
     let (mut is_read, mut failures) = (false, 0_u32);
     loop {
-        let outcome = if is_read {
-            walk.round(graph).await
-        } else {
-            match walk.remember(graph).await {
-                Ok(()) => {
-                    is_read = true;
-                    walk.round(graph).await
-                }
-                Err(fault) => Err(fault),
-            }
-        };
-        let wait = match outcome {
+        let wait = match walk.turn(graph, &mut is_read).await {
             Ok(()) => {
                 feeding.succeeded();
                 failures = 0;
@@ -101,11 +90,29 @@ pub(super) async fn run(service: Arc<Service>, feeding: Arc<Feeding>) {
                 wait.unwrap_or(doubled.min(LONGEST)).min(MOST_PATIENCE)
             }
         };
+        if is_read {
+            // Nobody else asks meanwhile. If that cannot be noted, somebody may, which is no harm.
+            let _ = feeding.asks(&service, wait).await;
+        }
         tokio::time::sleep(wait).await;
     }
 }
 
 impl Walk {
+    /// A round, if it is this process's turn; `is_read`: whether it was so the last time, and knows where it is.
+    async fn turn(&mut self, graph: &Graph, is_read: &mut bool) -> Result<(), Fault> {
+        let asks = self.feeding.asks(&self.service, PATIENCE).await;
+        if !asks.map_err(|_| Fault::new("the database failed"))? {
+            *is_read = false;
+            return Ok(());
+        }
+        if !*is_read {
+            self.remember(graph).await?;
+            *is_read = true;
+        }
+        self.round(graph).await
+    }
+
     /// Where the last run ended. A rehearsal begins anew and keeps nothing.
     async fn remember(&mut self, graph: &Graph) -> Result<(), Fault> {
         let (tenant, cloud) = (graph.tenant.to_string(), graph.cloud.name().to_owned());
@@ -175,6 +182,8 @@ impl Walk {
                 Answered::Unauthorized => return Err(Fault::new("status 401: the token is refused")),
                 Answered::Failed(status) => return Err(Fault::new(format!("status {status}"))),
             }
+            // A long round is still this process's.
+            let _ = self.feeding.asks(&self.service, PATIENCE).await;
             let clock = time_of(&self.service);
             let page = directory::page(&body, collection, (&graph.tenant, host), &clock);
             let page = page.map_err(|fault| Fault::new(fault.to_string()))?;

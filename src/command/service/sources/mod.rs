@@ -20,12 +20,14 @@ mod web;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use entra_gate::config::Mistake;
 use entra_gate::revocation::Subject;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use self::configuration::{Configuration, Kind, Source};
 use self::keys::KeyStore;
@@ -40,6 +42,9 @@ use super::standing::{Time, Wish};
 use super::store::{Change, ChangeFault, Heard, Told};
 use crate::documents::{Members, SourceState};
 use crate::failure::Failure;
+
+/// How much longer than it needs a process keeps a source.
+const LEASE: Duration = Duration::from_secs(10);
 
 /// All sources.
 #[derive(Default)]
@@ -59,6 +64,8 @@ pub(crate) struct Feeding {
     /// Those of whoever signs what it receives.
     keys: Option<KeyStore>,
     pulse: Pulse,
+    /// This process, as one of several that share a database.
+    instance: Arc<str>,
     /// Whom a dry run would have blocked.
     rehearsed: Mutex<BTreeSet<Subject>>,
 }
@@ -69,7 +76,7 @@ impl Sources {
         let Some(file) = file else { return Ok(Self::default()) };
         let Configuration { sources, hosts } = Configuration::read(file, &|name| std::env::var(name).ok())?;
         let web = Web::new(hosts).map_err(|error| Failure::here("cannot make an HTTP client", error))?;
-        let now = clock::seconds();
+        let (now, instance) = (clock::seconds(), Arc::<str>::from(Uuid::new_v4().to_string()));
         let feeding = |source: Source| {
             let keys = match &source.kind {
                 Kind::BackChannelLogout(logout) => Some((&logout.keys, &logout.trust)),
@@ -77,8 +84,8 @@ impl Sources {
                 Kind::SharedSignals(signals) => Some((&signals.keys, &signals.trust)),
             };
             let keys = keys.map(|(keys, trust)| KeyStore::new(keys.clone(), &trust.issuer, web.clone()));
-            let (web, pulse, rehearsed) = (web.clone(), Pulse::new(now), Mutex::default());
-            Arc::new(Feeding { source, web, keys, pulse, rehearsed })
+            let (web, pulse, instance) = (web.clone(), Pulse::new(now), Arc::clone(&instance));
+            Arc::new(Feeding { source, web, keys, pulse, instance, rehearsed: Mutex::default() })
         };
         Ok(Self { all: sources.into_iter().map(feeding).collect() })
     }
@@ -128,6 +135,17 @@ impl Sources {
 impl Feeding {
     fn name(&self) -> &str {
         &self.source.name
+    }
+
+    /// Whether it is this process that asks, of several that share a database; and if so, for so long. When it has gone,
+    /// another one takes its place.
+    async fn asks(&self, service: &Service, span: Duration) -> Result<bool, sqlx::Error> {
+        if !service.store.is_shared() || self.source.dry_run {
+            return Ok(true);
+        }
+        let now = clock::millis();
+        let span = u64::try_from(span.saturating_add(LEASE).as_millis()).unwrap_or(u64::MAX);
+        service.store.hold_source(self.name(), &self.instance, now, now.saturating_add(span)).await
     }
 
     /// An attempt failed: counted always, told when it is news.

@@ -82,7 +82,18 @@ pub(super) async fn run(service: Arc<Service>, feeding: Arc<Feeding>) {
     let Some(poll) = &signals.poll else { return };
     let (mut owed, mut rehearsed, mut failures) = (Owed::default(), BTreeSet::new(), 0_u32);
     loop {
-        let wait = match ask(&service, &feeding, signals, poll, &mut owed, &mut rehearsed).await {
+        let patience = PATIENCE.saturating_add(poll.wait);
+        let wait = match turn(&service, &feeding, patience).await {
+            Ok(true) => ask(&service, &feeding, signals, poll, &mut owed, &mut rehearsed).await,
+            // Another process asks.
+            Ok(false) => {
+                feeding.succeeded();
+                owed = Owed::default();
+                Ok(Then::Wait)
+            }
+            Err(fault) => Err(fault),
+        };
+        let wait = match wait {
             Ok(Then::AskAtOnce) => {
                 failures = 0;
                 continue;
@@ -100,6 +111,11 @@ pub(super) async fn run(service: Arc<Service>, feeding: Arc<Feeding>) {
         };
         tokio::time::sleep(wait).await;
     }
+}
+
+/// Whether it is this process's turn to ask.
+async fn turn(service: &Service, feeding: &Feeding, patience: Duration) -> Result<bool, Fault> {
+    feeding.asks(service, patience).await.map_err(|_| Fault::new("the database failed"))
 }
 
 /// When to ask again.

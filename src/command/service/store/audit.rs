@@ -1,7 +1,7 @@
 //! The audit: written with every change, never rewritten. The database's own triggers see to that.
 
 use entra_gate::revocation::Subject;
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 
 use super::reading::place;
 use crate::documents::{Action, Actor};
@@ -53,7 +53,7 @@ impl Line<'_> {
     }
 
     /// Writes it.
-    pub(super) async fn write(&self, stamp: &Stamp, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    pub(super) async fn write(&self, stamp: &Stamp, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
         let (kind, realm, name) = match self.subject.map(place) {
             Some((kind, realm, name)) => (Some(kind), Some(realm), Some(name)),
             None => (None, None, None),
@@ -69,12 +69,12 @@ impl Line<'_> {
         .bind(realm)
         .bind(name)
         .bind(self.key)
-        .bind(self.not_before)
-        .bind(self.blocked)
+        .bind(self.not_before.map(i64::from))
+        .bind(i64::from(self.blocked))
         .bind(self.reason)
-        .bind(self.changed)
+        .bind(i64::from(self.changed))
         .bind(self.sequence)
-        .bind(&stamp.request_id)
+        .bind(stamp.request_id.as_str())
         .execute(connection)
         .await?;
         Ok(())

@@ -1,7 +1,7 @@
 //! Changing what holds: each change with its place in the sequence and its line in the audit, or not at all.
 
 use entra_gate::revocation::Subject;
-use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
+use sqlx::{AnyConnection, Row as _};
 
 use super::reading::{self, Known, place};
 use super::{Line, Stamp, Store, hearing};
@@ -78,9 +78,12 @@ impl Store {
         let mut transaction = self.write().await?;
         let before = now.saturating_sub(GRACE);
         // Whoever has seen the block but not its lift would keep the block for ever.
+        let before = i64::from(before);
         sqlx::query(
-            "UPDATE feed SET complete_from = max(complete_from, \
-             (SELECT coalesce(max(sequence), 0) FROM revocations WHERE expires < $1 AND unblocked_at IS NOT NULL))",
+            "UPDATE feed SET complete_from = \
+                 (SELECT max(sequence) FROM revocations WHERE expires < $1 AND unblocked_at IS NOT NULL) \
+             WHERE complete_from < \
+                 (SELECT max(sequence) FROM revocations WHERE expires < $1 AND unblocked_at IS NOT NULL)",
         )
         .bind(before)
         .execute(&mut *transaction)
@@ -110,18 +113,13 @@ impl Store {
         transaction.commit().await?;
         Ok(moved)
     }
-
-    /// A transaction that writes, from its first statement on.
-    pub(super) async fn write(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await
-    }
 }
 
 pub(super) async fn apply_one(
     change: &Change,
     stamp: &Stamp,
     moment: &Moment,
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
 ) -> Result<Done, ChangeFault> {
     let Change { subject, wish, reason } = change;
     let before = reading::standing(subject, connection).await?;
@@ -154,7 +152,7 @@ pub(super) async fn apply_one(
 }
 
 /// Writes what holds, at the next place of the sequence.
-async fn put(subject: &Subject, standing: Standing, connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+async fn put(subject: &Subject, standing: Standing, connection: &mut AnyConnection) -> Result<i64, sqlx::Error> {
     let sequence: i64 = sqlx::query("UPDATE feed SET sequence = sequence + 1 RETURNING sequence")
         .fetch_one(&mut *connection)
         .await?
@@ -170,10 +168,10 @@ async fn put(subject: &Subject, standing: Standing, connection: &mut SqliteConne
     .bind(kind)
     .bind(realm)
     .bind(name)
-    .bind(rule.not_before)
-    .bind(rule.blocked_since)
-    .bind(rule.unblocked_at)
-    .bind(expires)
+    .bind(rule.not_before.map(i64::from))
+    .bind(rule.blocked_since.map(i64::from))
+    .bind(rule.unblocked_at.map(i64::from))
+    .bind(expires.map(i64::from))
     .bind(sequence)
     .execute(connection)
     .await?;

@@ -1,15 +1,15 @@
 //! What sources tell: what follows from it, that it was taken, and how far the source is, in one transaction.
 
-use sqlx::{Row as _, SqliteConnection};
+use entra_gate::revocation::{Effect, Subject};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row as _};
 
 use super::changes::{Change, ChangeFault, Done, apply_one};
 use super::reading::{self, place};
-use super::{Line, Stamp, Store};
+use super::{Line, SourceState, Stamp, Store, sources};
 use crate::documents::{Action, Actor};
 use crate::service::holders::{Asked, Holders, Request};
 use crate::service::standing::{Lifetimes, Moment, Time, Wish};
-
-use entra_gate::revocation::{Effect, Subject};
 
 /// What a source has to tell.
 #[derive(Clone, Debug, Default)]
@@ -62,29 +62,16 @@ impl Store {
             line.write(&stamp, &mut transaction).await?;
         }
         if let Some(state) = &told.state {
-            sqlx::query(
-                "INSERT INTO sources (name, state) VALUES ($1, $2) \
-                 ON CONFLICT (name) DO UPDATE SET state = excluded.state",
-            )
-            .bind(&told.source)
-            .bind(state)
-            .execute(&mut *transaction)
-            .await?;
+            sources::write(SourceState { name: &told.source, value: state }, &mut transaction).await?;
         }
         transaction.commit().await?;
         Ok(Heard::Taken { changed, unchanged })
     }
-
-    /// How far a source is.
-    pub(crate) async fn source_state(&self, source: &str) -> Result<Option<String>, sqlx::Error> {
-        let query = sqlx::query("SELECT state FROM sources WHERE name = $1").bind(source);
-        query.fetch_optional(&self.readers).await?.map(|row| row.try_get(0)).transpose()
-    }
 }
 
 /// Forgets events that can no longer come again.
-pub(super) async fn forget_events(before: Time, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM source_events WHERE forget_at < $1").bind(before).execute(connection).await?;
+pub(super) async fn forget_events(before: Time, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM source_events WHERE forget_at < $1").bind(i64::from(before)).execute(connection).await?;
     Ok(())
 }
 
@@ -93,14 +80,14 @@ async fn is_new(
     source: &str,
     event: &str,
     forget_at: Time,
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
 ) -> Result<bool, sqlx::Error> {
     let noted = sqlx::query(
         "INSERT INTO source_events (source, event, forget_at) VALUES ($1, $2, $3) ON CONFLICT (source, event) DO NOTHING",
     )
     .bind(source)
     .bind(event)
-    .bind(forget_at)
+    .bind(i64::from(forget_at))
     .execute(connection)
     .await?;
     Ok(noted.rows_affected() > 0)
@@ -114,7 +101,7 @@ async fn hear_one(
     told_by_event: bool,
     stamp: &Stamp,
     moment: &Moment,
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
 ) -> Result<Option<Done>, ChangeFault> {
     let standing = reading::standing(&change.subject, connection).await?;
     let blocked = standing.is_some_and(|standing| standing.rule.effect() == Effect::Blocked);
@@ -151,23 +138,23 @@ async fn hear_one(
 }
 
 /// What was asked about a subject's block, the oldest first.
-async fn requests(subject: &Subject, connection: &mut SqliteConnection) -> Result<Vec<Request>, sqlx::Error> {
+async fn requests(subject: &Subject, connection: &mut AnyConnection) -> Result<Vec<Request>, sqlx::Error> {
     let (kind, realm, name) = place(subject);
     let rows = sqlx::query(
         "SELECT actor, action, changed FROM audit WHERE realm = $1 AND name = $2 AND kind = $3 \
-         AND (blocked OR action = 'lift') ORDER BY id",
+         AND (blocked <> 0 OR action = 'lift') ORDER BY id",
     )
     .bind(realm)
     .bind(name)
     .bind(kind)
     .fetch_all(connection)
     .await?;
-    let read = |row: &sqlx::sqlite::SqliteRow| {
+    let read = |row: &AnyRow| {
         let asked = match Action::of_word(row.try_get("action")?) {
             Some(Action::Lift) => Asked::Lift,
             _ => Asked::Block,
         };
-        Ok(Request { by: reading::read_actor(row)?, asked, changed: row.try_get("changed")? })
+        Ok(Request { by: reading::read_actor(row)?, asked, changed: row.try_get::<i64, _>("changed")? != 0 })
     };
     rows.iter().map(read).collect()
 }

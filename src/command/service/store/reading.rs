@@ -1,10 +1,10 @@
 //! Reading what holds, what happened, and what the feed has to tell.
 
 use entra_gate::revocation::{Entry, Rule, Subject};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::{AnyConnection, Arguments as _, Row as _};
 
-use super::Store;
+use super::{Store, safe};
 use crate::documents::{Action, Actor, Event, Members, Revocation, Selection};
 use crate::service::standing::{Standing, Time};
 
@@ -67,12 +67,49 @@ impl Filter {
         named.next().is_none().then_some(Self { realm, kind, name })
     }
 
-    fn restrict(&self, query: &mut QueryBuilder<Sqlite>, table: &'static str) {
+    fn restrict(&self, query: &mut Query, table: &str) -> Result<(), sqlx::Error> {
         for (column, value) in [("realm", self.realm.as_deref()), ("kind", self.kind), ("name", self.name.as_deref())] {
             if let Some(value) = value {
-                query.push(" AND ").push(table).push(".").push(column).push(" = ").push_bind(value.to_owned());
+                query.text(value, &format!(" AND {table}.{column} = "))?;
             }
         }
+        Ok(())
+    }
+}
+
+/// A query that is put together. sqlx's own builder does not number the places, as PostgreSQL wants it.
+struct Query {
+    sql: String,
+    arguments: AnyArguments,
+}
+
+impl Query {
+    fn new(sql: &str) -> Self {
+        Self { sql: sql.to_owned(), arguments: AnyArguments::default() }
+    }
+
+    /// A condition that ends in a text.
+    fn text(&mut self, value: &str, condition: &str) -> Result<(), sqlx::Error> {
+        self.arguments.add(value).map_err(sqlx::Error::Encode)?;
+        self.place(condition);
+        Ok(())
+    }
+
+    /// A condition that ends in a number.
+    fn number(&mut self, value: i64, condition: &str) -> Result<(), sqlx::Error> {
+        self.arguments.add(value).map_err(sqlx::Error::Encode)?;
+        self.place(condition);
+        Ok(())
+    }
+
+    fn place(&mut self, condition: &str) {
+        self.sql.push_str(condition);
+        self.sql.push('$');
+        self.sql.push_str(&self.arguments.len().to_string());
+    }
+
+    async fn fetch(self, store: &Store) -> Result<Vec<AnyRow>, sqlx::Error> {
+        sqlx::query_with(safe(self.sql), self.arguments).fetch_all(&store.readers).await
     }
 }
 
@@ -90,14 +127,14 @@ impl Store {
     /// What changed after a place in the feed, and how far the feed is; the newest changes are left out beyond `most`.
     pub(crate) async fn changed_after(&self, since: u64, most: u32) -> Result<(Head, Vec<(u64, Entry)>), sqlx::Error> {
         // Both from one state of the database.
-        let mut transaction = self.readers.begin().await?;
+        let mut transaction = self.read().await?;
         let head = head(&mut transaction).await?;
         let rows = sqlx::query(
             "SELECT kind, realm, name, not_before, blocked_since, unblocked_at, expires, sequence FROM revocations \
              WHERE sequence > $1 ORDER BY sequence LIMIT $2",
         )
-        .bind(i64::try_from(since).unwrap_or(i64::MAX))
-        .bind(most)
+        .bind(signed(since))
+        .bind(i64::from(most))
         .fetch_all(&mut *transaction)
         .await?;
         transaction.commit().await?;
@@ -131,14 +168,14 @@ impl Store {
         now: Time,
         most: u32,
     ) -> Result<Vec<Known>, sqlx::Error> {
-        let mut query = QueryBuilder::new(KNOWN);
-        query.push(" WHERE (r.expires IS NULL OR r.expires > ").push_bind(now).push(")");
-        filter.restrict(&mut query, "r");
+        let mut query = Query::new(KNOWN);
+        query.number(i64::from(now), " WHERE coalesce(r.expires, 4294967296) > ")?;
+        filter.restrict(&mut query, "r")?;
         if let Some(before) = before {
-            query.push(" AND r.sequence < ").push_bind(i64::try_from(before).unwrap_or(i64::MAX));
+            query.number(signed(before), " AND r.sequence < ")?;
         }
-        query.push(" ORDER BY r.sequence DESC LIMIT ").push_bind(most);
-        query.build().fetch_all(&self.readers).await?.iter().map(read_known).collect()
+        query.number(i64::from(most), " ORDER BY r.sequence DESC LIMIT ")?;
+        query.fetch(self).await?.iter().map(read_known).collect()
     }
 
     /// What happened, the latest first.
@@ -148,13 +185,13 @@ impl Store {
         before: Option<u64>,
         most: u32,
     ) -> Result<Vec<Event>, sqlx::Error> {
-        let mut query = QueryBuilder::new("SELECT * FROM audit AS a WHERE true");
-        filter.restrict(&mut query, "a");
+        let mut query = Query::new("SELECT * FROM audit AS a WHERE true");
+        filter.restrict(&mut query, "a")?;
         if let Some(before) = before {
-            query.push(" AND a.id < ").push_bind(i64::try_from(before).unwrap_or(i64::MAX));
+            query.number(signed(before), " AND a.id < ")?;
         }
-        query.push(" ORDER BY a.id DESC LIMIT ").push_bind(most);
-        query.build().fetch_all(&self.readers).await?.iter().map(read_event).collect()
+        query.number(i64::from(most), " ORDER BY a.id DESC LIMIT ")?;
+        query.fetch(self).await?.iter().map(read_event).collect()
     }
 }
 
@@ -162,20 +199,20 @@ impl Store {
 const KNOWN: &str = "SELECT r.kind, r.realm, r.name, r.not_before, r.blocked_since, r.unblocked_at, r.expires, \
      r.sequence, a.at, a.actor, a.reason FROM revocations AS r JOIN audit AS a ON a.sequence = r.sequence";
 
-async fn head(connection: &mut SqliteConnection) -> Result<Head, sqlx::Error> {
+async fn head(connection: &mut AnyConnection) -> Result<Head, sqlx::Error> {
     let row = sqlx::query("SELECT sequence, complete_from FROM feed").fetch_one(connection).await?;
     Ok(Head { sequence: unsigned(&row, 0)?, complete_from: unsigned(&row, 1)? })
 }
 
 /// How many revocations are held.
-pub(super) async fn held(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+pub(super) async fn held(connection: &mut AnyConnection) -> Result<u64, sqlx::Error> {
     unsigned(&sqlx::query("SELECT held FROM feed").fetch_one(connection).await?, 0)
 }
 
 /// What holds for a subject.
 pub(super) async fn standing(
     subject: &Subject,
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
 ) -> Result<Option<Standing>, sqlx::Error> {
     let (kind, realm, name) = place(subject);
     let row = sqlx::query(
@@ -191,12 +228,10 @@ pub(super) async fn standing(
 }
 
 /// What holds for a subject, and who said so last.
-pub(super) async fn known(subject: &Subject, connection: &mut SqliteConnection) -> Result<Option<Known>, sqlx::Error> {
+pub(super) async fn known(subject: &Subject, connection: &mut AnyConnection) -> Result<Option<Known>, sqlx::Error> {
     let (kind, realm, name) = place(subject);
-    let mut query = QueryBuilder::new(KNOWN);
-    query.push(" WHERE r.kind = ").push_bind(kind);
-    query.push(" AND r.realm = ").push_bind(realm).push(" AND r.name = ").push_bind(name);
-    query.build().fetch_optional(connection).await?.as_ref().map(read_known).transpose()
+    let query = sqlx::query(safe(format!("{KNOWN} WHERE r.kind = $1 AND r.realm = $2 AND r.name = $3")));
+    query.bind(kind).bind(realm).bind(name).fetch_optional(connection).await?.as_ref().map(read_known).transpose()
 }
 
 /// Where a subject is kept: its kind, its tenant or issuer, its name in it.
@@ -206,7 +241,7 @@ pub(super) fn place(subject: &Subject) -> (&'static str, String, String) {
     (subject.kind(), text(0), text(1))
 }
 
-fn read_subject(row: &SqliteRow) -> Result<Subject, sqlx::Error> {
+fn read_subject(row: &AnyRow) -> Result<Subject, sqlx::Error> {
     let (kind, realm, name): (&str, &str, &str) = (row.try_get("kind")?, row.try_get("realm")?, row.try_get("name")?);
     let subject = match kind {
         "tenant" => Subject::from_members(&[("tenant", realm)]),
@@ -216,16 +251,16 @@ fn read_subject(row: &SqliteRow) -> Result<Subject, sqlx::Error> {
     subject.ok_or_else(|| wrong("kind"))
 }
 
-fn read_standing(row: &SqliteRow) -> Result<Standing, sqlx::Error> {
+fn read_standing(row: &AnyRow) -> Result<Standing, sqlx::Error> {
     let rule = Rule {
-        not_before: row.try_get("not_before")?,
-        blocked_since: row.try_get("blocked_since")?,
-        unblocked_at: row.try_get("unblocked_at")?,
+        not_before: time(row, "not_before")?,
+        blocked_since: time(row, "blocked_since")?,
+        unblocked_at: time(row, "unblocked_at")?,
     };
-    Ok(Standing { rule, expires: row.try_get("expires")? })
+    Ok(Standing { rule, expires: time(row, "expires")? })
 }
 
-fn read_known(row: &SqliteRow) -> Result<Known, sqlx::Error> {
+fn read_known(row: &AnyRow) -> Result<Known, sqlx::Error> {
     Ok(Known {
         subject: read_subject(row)?,
         standing: read_standing(row)?,
@@ -236,7 +271,7 @@ fn read_known(row: &SqliteRow) -> Result<Known, sqlx::Error> {
     })
 }
 
-fn read_event(row: &SqliteRow) -> Result<Event, sqlx::Error> {
+fn read_event(row: &AnyRow) -> Result<Event, sqlx::Error> {
     let kind: Option<&str> = row.try_get("kind")?;
     let members = match kind {
         None => Members::default(),
@@ -250,20 +285,32 @@ fn read_event(row: &SqliteRow) -> Result<Event, sqlx::Error> {
         action: Action::of_word(row.try_get("action")?).ok_or_else(|| wrong("action"))?,
         members,
         key: row.try_get("key")?,
-        not_before: row.try_get::<Option<u32>, _>("not_before")?.map(u64::from),
-        blocked: row.try_get("blocked")?,
+        not_before: time(row, "not_before")?.map(u64::from),
+        blocked: unsigned(row, "blocked")? != 0,
         reason: row.try_get("reason")?,
-        changed: row.try_get("changed")?,
+        changed: unsigned(row, "changed")? != 0,
         sequence: sequence.map(|sequence| u64::try_from(sequence).unwrap_or(0)),
         request_id: row.try_get("request_id")?,
     })
 }
 
-pub(super) fn read_actor(row: &SqliteRow) -> Result<Actor, sqlx::Error> {
+pub(super) fn read_actor(row: &AnyRow) -> Result<Actor, sqlx::Error> {
     serde_json::from_str(row.try_get("actor")?).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
-fn unsigned<I: sqlx::ColumnIndex<SqliteRow> + std::fmt::Debug>(row: &SqliteRow, column: I) -> Result<u64, sqlx::Error> {
+fn time(row: &AnyRow, column: &str) -> Result<Option<Time>, sqlx::Error> {
+    let value: Option<i64> = row.try_get(column)?;
+    value.map(|value| Time::try_from(value).map_err(|error| sqlx::Error::Decode(error.into()))).transpose()
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unsigned<I: sqlx::ColumnIndex<AnyRow> + std::fmt::Debug>(
+    row: &AnyRow,
+    column: I,
+) -> Result<u64, sqlx::Error> {
     let value: i64 = row.try_get(column)?;
     u64::try_from(value).map_err(|error| sqlx::Error::Decode(error.into()))
 }

@@ -19,7 +19,7 @@ async fn store() -> (tempfile::TempDir, Store) {
 }
 
 async fn open(place: &tempfile::TempDir) -> Store {
-    Store::open(&Address(place.path().join("revocations.db"))).await.unwrap()
+    Store::open(&Address::File(place.path().join("revocations.db"))).await.unwrap()
 }
 
 fn stamp(at: u64) -> Stamp {
@@ -38,15 +38,6 @@ const THEN: Wish = Wish::NotBefore(1_760_000_001);
 
 async fn apply(store: &Store, subject: Subject, wish: Wish, at: u64) -> Done {
     store.apply(&[change(subject, wish)], &stamp(at), LIFETIMES).await.unwrap().remove(0)
-}
-
-#[test]
-fn an_address_names_a_file() {
-    assert_eq!(Address::parse("sqlite:a.db").unwrap().file(), Path::new("a.db"));
-    assert_eq!(Address::parse("sqlite:///var/a.db").unwrap().file(), Path::new("/var/a.db"));
-    for text in ["", "a.db", "sqlite:", "sqlite::memory:", "sqlite:a.db?mode=ro", "postgres://x/y"] {
-        assert!(Address::parse(text).is_err(), "{text}");
-    }
 }
 
 #[tokio::test]
