@@ -247,6 +247,7 @@ impl Bench {
         let authorization = format!("Bearer {}", self.token);
         let body = call.body.unwrap_or_default();
         let graph_call = GraphCall {
+            host: "graph.microsoft.com",
             method: call.method,
             target: &call.path,
             authorization: Some(&authorization),

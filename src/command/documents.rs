@@ -168,6 +168,14 @@ pub(crate) enum Actor {
     },
     /// The service itself
     Service,
+    /// A source that feeds the service
+    Source {
+        /// Its name in the service's configuration
+        name: String,
+        /// The identifier of the event that it was told of
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        event: Option<String>,
+    },
 }
 
 /// A part of what holds, the latest changes first.
@@ -228,6 +236,8 @@ pub(crate) enum Action {
     Revoke,
     /// The sequence was moved on
     Sequence,
+    /// A source was told of something that nothing follows from here
+    Signal,
 }
 
 /// A part of the history, the latest first.
@@ -335,6 +345,49 @@ pub(crate) struct RetireRequest {
         pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
     )]
     pub(crate) reason: String,
+}
+
+/// How a source is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct SourceState {
+    /// Its name in the service's configuration
+    pub(crate) name: String,
+    /// What kind of source it is
+    pub(crate) kind: String,
+    /// Whether it only tells what it would do
+    pub(crate) dry_run: bool,
+    /// Whether its last attempt succeeded
+    pub(crate) healthy: bool,
+    /// For how many seconds it has not been known to have everything
+    pub(crate) lag: u64,
+    /// When it last was known to; Unix seconds
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) current: Option<u64>,
+    /// When it last took something; Unix seconds
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_event: Option<u64>,
+    /// How many seconds after it had happened
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_delay: Option<u64>,
+    /// Why its last attempt failed
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failing: Option<String>,
+}
+
+/// How the sources are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct SourceStates {
+    /// The sources, by name
+    pub(crate) sources: Vec<SourceState>,
+}
+
+/// Why a security event token was not taken (RFC 8935 section 2.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct SetError {
+    /// An error code of the registry
+    pub(crate) err: String,
+    /// What is wrong
+    pub(crate) description: String,
 }
 
 /// Why a request was not done (RFC 9457).

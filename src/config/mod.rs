@@ -11,7 +11,7 @@ mod explain;
 mod forward;
 mod inquiry;
 mod jwks;
-mod node;
+pub mod node;
 pub mod path;
 mod provider;
 mod registration;

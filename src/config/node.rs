@@ -22,7 +22,9 @@ pub struct Mistake {
 }
 
 impl Mistake {
-    pub(super) fn new(path: &str, found: &str, expected: &str) -> Self {
+    /// A mistake at a path.
+    #[must_use]
+    pub fn new(path: &str, found: &str, expected: &str) -> Self {
         Self { path: path.to_owned(), found: found.to_owned(), expected: expected.to_owned() }
     }
 }
@@ -36,36 +38,38 @@ impl fmt::Display for Mistake {
 
 /// A value and where it is.
 #[derive(Clone)]
-pub(super) struct Node<'a> {
+pub struct Node<'a> {
     path: String,
     value: &'a Value,
     mistakes: &'a RefCell<Vec<Mistake>>,
 }
 
 /// The members of an object.
-pub(super) struct Members<'a> {
+pub struct Members<'a> {
     node: Node<'a>,
     members: &'a Map<String, Value>,
 }
 
 impl<'a> Node<'a> {
-    pub(super) fn root(value: &'a Value, mistakes: &'a RefCell<Vec<Mistake>>) -> Self {
+    /// The whole document.
+    #[must_use]
+    pub fn root(value: &'a Value, mistakes: &'a RefCell<Vec<Mistake>>) -> Self {
         Self { path: String::new(), value, mistakes }
     }
 
     /// Notes a mistake here. Always none, so that a reader can end with it.
-    pub(super) fn mistake<T>(&self, expected: &str) -> Option<T> {
+    pub fn mistake<T>(&self, expected: &str) -> Option<T> {
         self.mistake_of(&describe(self.value), expected)
     }
 
     /// Notes a mistake here that is not the value itself.
-    pub(super) fn mistake_of<T>(&self, found: &str, expected: &str) -> Option<T> {
+    pub fn mistake_of<T>(&self, found: &str, expected: &str) -> Option<T> {
         self.mistakes.borrow_mut().push(Mistake::new(&self.path, found, expected));
         None
     }
 
     /// An object with only these members.
-    pub(super) fn object(&self, known: &[&str]) -> Option<Members<'a>> {
+    pub fn object(&self, known: &[&str]) -> Option<Members<'a>> {
         let Value::Object(members) = self.value else {
             return self.mistake("an object");
         };
@@ -86,7 +90,7 @@ impl<'a> Node<'a> {
     }
 
     /// An object that may have other members as well, such as a JWK.
-    pub(super) fn open_object(&self) -> Option<Members<'a>> {
+    pub fn open_object(&self) -> Option<Members<'a>> {
         match self.value {
             Value::Object(members) => Some(Members { node: self.clone(), members }),
             _ => self.mistake("an object"),
@@ -94,7 +98,7 @@ impl<'a> Node<'a> {
     }
 
     /// An object with any member names: each with its node.
-    pub(super) fn entries(&self) -> Option<Vec<(&'a str, Node<'a>)>> {
+    pub fn entries(&self) -> Option<Vec<(&'a str, Node<'a>)>> {
         let Value::Object(members) = self.value else {
             return self.mistake("an object");
         };
@@ -106,7 +110,7 @@ impl<'a> Node<'a> {
     }
 
     /// A list that is not empty. Empty would mean «nothing», and is often thought to mean «anything».
-    pub(super) fn list<T>(&self, read: impl Fn(&Node<'a>) -> Option<T>) -> Option<Vec<T>> {
+    pub fn list<T>(&self, read: impl Fn(&Node<'a>) -> Option<T>) -> Option<Vec<T>> {
         // Every element is read, so that all mistakes are told.
         let (mut all, mut good) = (Vec::new(), true);
         for element in self.elements()? {
@@ -130,22 +134,28 @@ impl<'a> Node<'a> {
     }
 
     /// The place of an element of this list.
-    pub(super) fn element(&self, at: usize) -> Self {
+    pub fn element(&self, at: usize) -> Self {
         Node { path: path::element(&self.path, at), ..self.clone() }
     }
 
-    pub(super) fn text(&self) -> Option<&'a str> {
+    /// A text that is not empty.
+    #[must_use]
+    pub fn text(&self) -> Option<&'a str> {
         match self.value {
             Value::String(text) if !text.is_empty() => Some(text),
             _ => self.mistake("a text"),
         }
     }
 
-    pub(super) fn is(&self, word: &str) -> bool {
+    /// Whether it is this word.
+    #[must_use]
+    pub fn is(&self, word: &str) -> bool {
         self.value == word
     }
 
-    pub(super) fn flag(&self) -> Option<bool> {
+    /// True or false.
+    #[must_use]
+    pub fn flag(&self) -> Option<bool> {
         match self.value {
             Value::Bool(flag) => Some(*flag),
             _ => self.mistake("true or false"),
@@ -153,7 +163,7 @@ impl<'a> Node<'a> {
     }
 
     /// A whole number; those of a Struct are doubles, so `5.0` is 5.
-    pub(super) fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
+    pub fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
         let whole = |number: f64| {
             let text = format!("{number:.0}");
             (number.fract() == 0.0).then(|| text.parse().ok()).flatten()
@@ -166,7 +176,7 @@ impl<'a> Node<'a> {
     }
 
     /// A duration such as `300ms`, `60s`, `1h`.
-    pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
+    pub fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
         let written = |duration: &Duration| humantime::format_duration(*duration).to_string().replace(' ', "");
         let duration = self.value.as_str().and_then(|text| humantime::parse_duration(text).ok());
         match duration.filter(|duration| range.contains(duration)) {
@@ -180,7 +190,7 @@ impl<'a> Node<'a> {
     }
 
     /// One of several words.
-    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
+    pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
         let found = choices.iter().find(|(word, _)| self.is(word));
         match found {
             Some((_, choice)) => Some(*choice),
@@ -191,14 +201,18 @@ impl<'a> Node<'a> {
         }
     }
 
-    pub(super) fn guid(&self) -> Option<Guid> {
+    /// A GUID.
+    #[must_use]
+    pub fn guid(&self) -> Option<Guid> {
         match self.value.as_str().and_then(Guid::parse) {
             Some(guid) => Some(guid),
             None => self.mistake("a GUID such as 8d7f1c2a-5b3e-4f60-9a71-2c4d6e8f0a1b"),
         }
     }
 
-    pub(super) fn json(&self) -> &'a Value {
+    /// The value itself.
+    #[must_use]
+    pub fn json(&self) -> &'a Value {
         self.value
     }
 
@@ -208,12 +222,16 @@ impl<'a> Node<'a> {
 }
 
 impl<'a> Members<'a> {
-    pub(super) fn get(&self, name: &str) -> Option<Node<'a>> {
+    /// A member, if it is there.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Node<'a>> {
         let value = self.members.get(name)?;
         Some(Node { path: self.node.child(name), value, mistakes: self.node.mistakes })
     }
 
-    pub(super) fn required(&self, name: &str) -> Option<Node<'a>> {
+    /// A member that must be there.
+    #[must_use]
+    pub fn required(&self, name: &str) -> Option<Node<'a>> {
         match self.get(name) {
             Some(node) => Some(node),
             None => self.at(name).mistake_of("nothing", "this member"),
@@ -221,7 +239,7 @@ impl<'a> Members<'a> {
     }
 
     /// A member that may be absent: none if it is there and wrong.
-    pub(super) fn optional<T>(&self, name: &str, read: impl Fn(&Node<'a>) -> Option<T>) -> Option<Option<T>> {
+    pub fn optional<T>(&self, name: &str, read: impl Fn(&Node<'a>) -> Option<T>) -> Option<Option<T>> {
         match self.get(name) {
             Some(node) => read(&node).map(Some),
             None => Some(None),
@@ -229,18 +247,20 @@ impl<'a> Members<'a> {
     }
 
     /// A member that must not be there in this company.
-    pub(super) fn forbidden(&self, name: &str, why: &str) {
+    pub fn forbidden(&self, name: &str, why: &str) {
         if let Some(node) = self.get(name) {
             node.mistake_of::<()>("this member", &format!("no `{name}`: {why}"));
         }
     }
 
     /// The place of a member, whether it is there or not.
-    pub(super) fn at(&self, name: &str) -> Node<'a> {
+    pub fn at(&self, name: &str) -> Node<'a> {
         Node { path: self.node.child(name), ..self.node.clone() }
     }
 
-    pub(super) fn node(&self) -> &Node<'a> {
+    /// The object that these are members of.
+    #[must_use]
+    pub fn node(&self) -> &Node<'a> {
         &self.node
     }
 }

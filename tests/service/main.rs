@@ -16,4 +16,5 @@ mod fleet;
 mod keys;
 mod postgres;
 mod publish;
+mod sources;
 mod support;

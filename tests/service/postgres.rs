@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 
+use crate::sources::{self, STREAM, World};
 use crate::support::{BOOTSTRAP, Document, Options, Service, TENANT, USER, answer, user, user_id};
 
 const PASSWORD: &str = "a-password-of-the-database-that-is-worthless";
@@ -434,4 +435,35 @@ async fn a_database_that_went_away_is_found_again_and_no_password_is_told() {
         assert_eq!(found, code, "{text}");
         assert!(text.contains(said) && !text.contains("worthless"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_source_is_asked_by_one_instance_and_by_another_when_that_one_is_gone() {
+    let database = Database::make().await;
+    let world = World::new(&[sources::by_secret(""), sources::pushing("")].concat()).await;
+    let start = async || {
+        let options = world.feeding(database.options());
+        tokio::task::spawn_blocking(move || options.start()).await.unwrap()
+    };
+    let one = start().await;
+    world.change(json!({"users": [{"id": user_id(1), "accountEnabled": false}]}));
+    sources::until(&one, "the first block", |document| sources::blocked(document, &user(&user_id(1)))).await;
+    let other = start().await;
+    world.change(json!({"users": [{"id": user_id(2), "accountEnabled": false}]}));
+    sources::until(&other, "the second block", |document| sources::blocked(document, &user(&user_id(2)))).await;
+    assert_eq!(world.asked("/oauth2/v2.0/token"), 1, "both ask");
+    // What the one took, the other knows, and once is enough.
+    let set = world.set(json!({}));
+    for service in [&one, &other] {
+        assert_eq!(sources::push(service, &set, Some(STREAM)).await.0, StatusCode::ACCEPTED);
+    }
+    let events = sources::history(&other).await;
+    assert_eq!(events.iter().filter(|event| event["by"]["name"] == "okta").count(), 1);
+    // The other one goes on where the first was.
+    drop(one.kill());
+    world.change(json!({"users": [{"id": user_id(3), "accountEnabled": false}]}));
+    let document =
+        sources::until(&other, "the third block", |document| sources::blocked(document, &user(&user_id(3)))).await;
+    assert_eq!(document.rules().len(), 4);
+    assert_eq!(world.asked("/users/delta?$select"), 1, "everything was read a second time");
 }

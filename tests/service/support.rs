@@ -45,11 +45,12 @@ pub(crate) struct Service {
 }
 
 /// How to start one.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Options {
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
     config: Option<String>,
+    sources: Option<String>,
     without_bootstrap: bool,
     own_keys: bool,
 }
@@ -69,6 +70,12 @@ impl Options {
     /// The callers' file.
     pub(crate) fn config(mut self, text: &str) -> Self {
         self.config = Some(text.to_owned());
+        self
+    }
+
+    /// The file of sources.
+    pub(crate) fn sources(mut self, text: &str) -> Self {
+        self.sources = Some(text.to_owned());
         self
     }
 
@@ -135,6 +142,11 @@ impl Options {
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if !self.without_bootstrap {
             command.env("ENTRA_GATE_REVOCATIONS_BOOTSTRAP_KEY", BOOTSTRAP);
+        }
+        if let Some(sources) = &self.sources {
+            let file = place.join("sources.yaml");
+            fs::write(&file, sources).unwrap();
+            command.arg("--sources").arg(file);
         }
         if let Some(config) = &self.config {
             let file = place.join("callers.yaml");

@@ -12,12 +12,13 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use super::input::Input;
-use super::located::{Fault, Node, Position};
+use super::located::{self, Fault, Node, Position};
 use super::output::{self, Format};
 use super::plugins::{self, Found, Plugin};
+use super::service;
 use super::wording::counted;
 
-const EXAMPLES: &str = "FILE is a configuration alone, an Envoy file (bootstrap or listeners), an Istio WasmPlugin or EnvoyFilter, or an Envoy \
+const EXAMPLES: &str = "FILE is a configuration alone, a file of sources for the revocation service, an Envoy file (bootstrap or listeners), an Istio WasmPlugin or EnvoyFilter, or an Envoy \
 Gateway EnvoyExtensionPolicy, as YAML or JSON; several documents may stand in one file. Nothing is read from the \
 environment: secrets that stand in variables are named, not checked. Warnings do not change the exit code.
 
@@ -91,9 +92,12 @@ pub(crate) fn run(check: &Check) -> Result<(), Failure> {
 
 fn report(input: &Input) -> Report {
     let mut report = Report { file: input.name.clone(), ..Report::default() };
-    match plugins::find(&input.text) {
-        Ok(found) => report.judge(&found),
-        Err(Fault { at, message }) => report.mistakes.push(Finding::new(at, message)),
+    match sources(&input.text) {
+        Some(document) => report.judge_sources(&document),
+        None => match plugins::find(&input.text) {
+            Ok(found) => report.judge(&found),
+            Err(Fault { at, message }) => report.mistakes.push(Finding::new(at, message)),
+        },
     }
     report.mistakes.sort();
     report.mistakes.dedup();
@@ -102,7 +106,31 @@ fn report(input: &Input) -> Report {
     report
 }
 
+/// The file of sources of the revocation service, if it is one.
+fn sources(text: &str) -> Option<Node> {
+    let mut documents = located::read(text).ok()?;
+    let document = documents.pop().filter(|_| documents.is_empty())?;
+    let is_one = document.get("sources").is_some() && document.get("providers").is_none();
+    is_one.then_some(document)
+}
+
 impl Report {
+    fn judge_sources(&mut self, document: &Node) {
+        let place = "the sources of the revocation service".to_owned();
+        self.configurations.push(Configuration { at: document.at, place });
+        for mistake in service::mistakes_of_sources(&document.json(), &standin::value) {
+            let at = document.position(&mistake.path);
+            let message = mistake.to_string();
+            self.mistakes.push(Finding { at, path: Some(mistake.path), message });
+        }
+        let mut variables = BTreeSet::new();
+        named_variables(document, &mut variables);
+        if !variables.is_empty() {
+            let names: Vec<String> = variables.into_iter().collect();
+            self.not_checked.push(format!("the values of {}", names.join(", ")));
+        }
+    }
+
     fn judge(&mut self, found: &Found) {
         let mut variables = BTreeSet::new();
         for plugin in &found.plugins {

@@ -226,3 +226,16 @@ fn the_files_of_this_repository_have_no_mistakes() {
         }
     }
 }
+
+#[test]
+fn sources_of_the_revocation_service_are_checked_as_well() {
+    let good = "sources:\n  dir: { kind: graph, tenant: 8d7f1c2a-5b3e-4f60-9a71-2c4d6e8f0a1b,\n    client_id: 8d7f1c2a-5b3e-4f60-9a71-2c4d6e8f0a1b, client_secret_env: S }\n";
+    let input = |text: &str| Input { name: "sources.yaml".to_owned(), text: text.to_owned() };
+    let told = report(&input(good));
+    assert!(told.mistakes.is_empty(), "{}", told.told());
+    assert_eq!(told.configurations[0].place, "the sources of the revocation service");
+    assert_eq!(told.not_checked, ["the values of S"]);
+    let told = report(&input(&good.replace("kind: graph", "kind: graph, tenants: 1"))).told();
+    let line = "sources.yaml:2:23: mistake: sources.dir.tenants: found an unknown member, expected `tenant`, perhaps";
+    assert!(told.contains(line), "{told}");
+}

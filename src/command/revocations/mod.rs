@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use self::client::{Client, Connection};
 use super::documents::{
     EventPage, LiftRequest, Members, NotBefore, NotBeforeWord, Outcome, RevocationPage, RevokeRequest, Selection,
+    SourceStates,
 };
 use super::failure::Failure;
 use super::output::{self, Format};
@@ -35,6 +36,11 @@ pub(crate) enum Command {
     /// What was asked, by whom and why, the latest first
     #[command(after_long_help = HISTORY_EXAMPLES)]
     History(List),
+    /// How the sources are that feed the service
+    #[command(
+        after_long_help = "Example:\n  entra-gate revocations sources --output json | jq '.sources[] | select(.healthy | not)'"
+    )]
+    Sources(Sources),
     /// The keys that sign the feed
     #[command(subcommand, arg_required_else_help = true)]
     Keys(keys::Command),
@@ -145,6 +151,13 @@ pub(crate) struct List {
     connection: Connection,
 }
 
+/// `sources`
+#[derive(Args)]
+pub(crate) struct Sources {
+    #[command(flatten)]
+    connection: Connection,
+}
+
 /// Does it.
 pub(crate) async fn run(command: Command) -> Result<(), Failure> {
     match command {
@@ -154,6 +167,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
         Command::Lift(arguments) => lift(arguments).await,
         Command::List(arguments) => list(arguments).await,
         Command::History(arguments) => history(arguments).await,
+        Command::Sources(arguments) => sources(arguments).await,
         Command::Keys(command) => keys::run(command).await,
     }
 }
@@ -200,6 +214,17 @@ async fn history(arguments: List) -> Result<(), Failure> {
             let header = ["at", "by", "action", "subject", "changed", "reason"];
             output::table(header, page.events.iter().map(told::event))?;
             more(page.next)
+        }
+    }
+}
+
+async fn sources(arguments: Sources) -> Result<(), Failure> {
+    let states: SourceStates = Client::new(&arguments.connection)?.get("/v1/sources", &()).await?;
+    match arguments.connection.output {
+        Format::Json => output::json(&states),
+        Format::Table => {
+            let header = ["source", "kind", "state", "behind", "last event"];
+            output::table(header, states.sources.iter().map(told::source))
         }
     }
 }

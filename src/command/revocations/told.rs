@@ -1,6 +1,6 @@
 //! The service's answers in the words of people.
 
-use crate::documents::{Action, Actor, Event, Members, Outcome, Revocation};
+use crate::documents::{Action, Actor, Event, Members, Outcome, Revocation, SourceState};
 use crate::wording::time;
 
 /// What became of a revocation.
@@ -43,6 +43,7 @@ pub(super) fn event(event: &Event) -> [String; 6] {
             event.not_before.map_or_else(|| "revoke".to_owned(), |then| format!("revoke before {}", time(then)))
         }
         Action::Sequence => "move the sequence".to_owned(),
+        Action::Signal => "signal".to_owned(),
     };
     let changed = match (event.changed, event.sequence) {
         (true, Some(sequence)) => format!("sequence {sequence}"),
@@ -51,6 +52,14 @@ pub(super) fn event(event: &Event) -> [String; 6] {
     };
     let whom = event.key.clone().unwrap_or_else(|| subject(&event.members, "\n"));
     [time(event.at / 1_000), actor(&event.by), action, whom, changed, event.reason.clone()]
+}
+
+/// A row of `sources`.
+pub(super) fn source(source: &SourceState) -> [String; 5] {
+    let state = source.failing.clone().unwrap_or_else(|| "works".to_owned());
+    let state = if source.dry_run { format!("{state} (dry run)") } else { state };
+    let last = source.last_event.map_or_else(|| "none yet".to_owned(), time);
+    [source.name.clone(), source.kind.clone(), state, format!("{} s", source.lag), last]
 }
 
 fn rule(revocation: &Revocation) -> String {
@@ -74,5 +83,9 @@ fn actor(actor: &Actor) -> String {
             format!("{}{client}", subject.as_deref().unwrap_or("unnamed"))
         }
         Actor::Service => "the service".to_owned(),
+        Actor::Source { name, event } => match event {
+            Some(event) => format!("source {name}\nevent {event}"),
+            None => format!("source {name}"),
+        },
     }
 }

@@ -17,7 +17,8 @@ Examples:
   ENTRA_GATE_REVOCATIONS_BOOTSTRAP_KEY=$(openssl rand -base64 33) entra-gate revocations serve
   entra-gate revocations serve --database sqlite:/var/lib/entra-gate/revocations.db --config callers.yaml
   entra-gate revocations serve --database postgres://entra_gate@db.example/revocations --config callers.yaml
-  entra-gate revocations serve --config callers.yaml --listen 127.0.0.1:8480 --feed-listen 0.0.0.0:8481";
+  entra-gate revocations serve --config callers.yaml --listen 127.0.0.1:8480 --feed-listen 0.0.0.0:8481
+  entra-gate revocations serve --config callers.yaml --sources sources.yaml";
 
 /// How the service is started.
 #[derive(Args)]
@@ -35,6 +36,9 @@ pub(crate) struct Serve {
     /// Whose tokens are accepted, and with which roles
     #[arg(long, value_name = "FILE", env = "ENTRA_GATE_REVOCATIONS_CONFIG")]
     pub(super) config: Option<PathBuf>,
+    /// Which sources feed the service: the directory, Shared Signals, logouts
+    #[arg(long, value_name = "FILE", env = "ENTRA_GATE_REVOCATIONS_SOURCES")]
+    pub(super) sources: Option<PathBuf>,
     /// Where the API listens. Plain HTTP: put TLS in front of what is not loopback
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8480", env = "ENTRA_GATE_REVOCATIONS_LISTEN")]
     pub(super) listen: SocketAddr,

@@ -9,6 +9,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::feed::{Answer, DocumentKind};
+use crate::documents::SourceState;
 
 /// What was answered to a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -32,6 +33,47 @@ struct RequestLabels {
     status: u16,
 }
 
+/// A source of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabels {
+    source: String,
+}
+
+/// What became of what a source told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToldLabels {
+    source: String,
+    outcome: SourceOutcome,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum SourceOutcome {
+    /// Something holds that did not hold before.
+    Changed,
+    /// It was not acceptable.
+    Refused,
+    /// A dry run told what it would do.
+    Rehearsed,
+    /// The event had come before.
+    Repeated,
+    /// It held already, or there was nothing to lift.
+    Unchanged,
+    /// It cannot be said in the terms of the one set.
+    Unmapped,
+}
+
+/// How sources are.
+#[derive(Default)]
+struct SourceMeters {
+    told: Family<ToldLabels, Counter>,
+    failures: Family<SourceLabels, Counter>,
+    up: Family<SourceLabels, Gauge>,
+    lag: Family<SourceLabels, Gauge>,
+    last_event: Family<SourceLabels, Gauge>,
+    delay: Family<SourceLabels, Gauge>,
+}
+
 /// The meters.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -40,6 +82,7 @@ pub(crate) struct Metrics {
     change_seconds: Histogram,
     sequence: Gauge,
     revocations: Gauge,
+    sources: SourceMeters,
     published: Gauge,
     not_published: Counter,
 }
@@ -59,7 +102,47 @@ impl Metrics {
         registry.register("entries", "Revocations that are held", revocations.clone());
         registry.register("published_sequence", "The last change's place that is published", published.clone());
         registry.register("not_published", "Attempts to publish that failed", not_published.clone());
-        Self { registry, requests, feed, change_seconds, sequence, revocations, published, not_published }
+        let sources = SourceMeters::default();
+        let SourceMeters { told, failures, up, lag, last_event, delay } = &sources;
+        registry.register("source_told", "What sources told, by what became of it", Family::clone(told));
+        registry.register("source_failures", "Failed attempts of sources", Family::clone(failures));
+        registry.register("source_up", "1 while the last attempt of a source succeeded", Family::clone(up));
+        let help = "For how long a source has not been known to have everything";
+        registry.register_with_unit("source_lag", help, Unit::Seconds, Family::clone(lag));
+        let help = "When a source last took something, in Unix time";
+        registry.register_with_unit("source_last_event_timestamp", help, Unit::Seconds, Family::clone(last_event));
+        let help = "How long after it happened the last event was taken";
+        registry.register_with_unit("source_last_event_delay", help, Unit::Seconds, Family::clone(delay));
+        Self { registry, requests, feed, change_seconds, sequence, revocations, sources, published, not_published }
+    }
+
+    /// A source told so many things of which this became.
+    pub(crate) fn source_told(&self, source: &str, outcome: SourceOutcome, number: usize) {
+        if number > 0 {
+            let labels = ToldLabels { source: source.to_owned(), outcome };
+            self.sources.told.get_or_create(&labels).inc_by(u64::try_from(number).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// An attempt of a source failed.
+    pub(crate) fn source_failed(&self, source: &str) {
+        self.sources.failures.get_or_create(&SourceLabels { source: source.to_owned() }).inc();
+    }
+
+    /// How the sources are now.
+    pub(crate) fn sources(&self, states: &[SourceState]) {
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        for state in states {
+            let labels = SourceLabels { source: state.name.clone() };
+            let SourceMeters { up, lag, last_event, delay, .. } = &self.sources;
+            up.get_or_create(&labels).set(i64::from(state.healthy));
+            lag.get_or_create(&labels).set(number(state.lag));
+            for (meter, value) in [(last_event, state.last_event), (delay, state.last_delay)] {
+                if let Some(value) = value {
+                    meter.get_or_create(&labels).set(number(value));
+                }
+            }
+        }
     }
 
     /// A request was answered.

@@ -6,10 +6,12 @@ mod asked;
 mod callers;
 pub(crate) mod clock;
 mod feed;
+mod holders;
 mod metrics;
 mod publish;
 mod server;
 mod signing;
+mod sources;
 mod standing;
 mod store;
 
@@ -36,6 +38,8 @@ use self::publish::{Press, Publication};
 pub(crate) use self::publish::{Publish, publish};
 use self::server::Server;
 use self::signing::{KEYS_SECRET, Keys, Place, Sealer};
+use self::sources::Sources;
+pub(crate) use self::sources::mistakes as mistakes_of_sources;
 use self::standing::{Lifetimes, Time};
 use self::store::{Address, Stamp, Store};
 use crate::documents::Actor;
@@ -54,6 +58,7 @@ pub(crate) async fn serve(arguments: Serve) -> Result<(), Failure> {
     log(arguments.log);
     let key = std::env::var(BOOTSTRAP_KEY).ok().filter(|key| !key.is_empty());
     let callers = Callers::open(arguments.config.as_deref(), key.as_deref())?;
+    let sources = Sources::open(arguments.sources.as_deref())?;
     let lifetimes = Lifetimes { token: arguments.token_lifetime, session: arguments.session_lifetime };
     let place = keys_place(&arguments.database, arguments.keys.as_deref())?;
     let database = |error: sqlx::Error| Failure::here(format!("the database {}", arguments.database), error);
@@ -68,7 +73,7 @@ pub(crate) async fn serve(arguments: Serve) -> Result<(), Failure> {
     let keys = Arc::new(keys);
     let publisher = Publisher::open(arguments.issuer.clone(), arguments.packed_from, Arc::clone(&keys), &store);
     let feed = publisher.await.map_err(database)?;
-    let service = Arc::new(Service { store, feed, keys, callers, lifetimes, metrics: Metrics::new() });
+    let service = Arc::new(Service { store, feed, keys, callers, lifetimes, metrics: Metrics::new(), sources });
     service.callers.follow(&service.store).await.map_err(database)?;
     let publication = arguments.publish.clone().map(|to| Publication {
         to,
@@ -108,6 +113,7 @@ async fn run(arguments: &Serve, service: &Arc<Service>, press: Option<Press>) ->
         }
     }
     let upkeep = upkeep(Arc::clone(service));
+    let sources = Sources::start(service);
     let publishing = press.map(|press| {
         let (service, ended) = (Arc::clone(service), ended.clone());
         tokio::spawn(async move { publish::run(press, Some(&service.metrics), ended).await })
@@ -122,6 +128,10 @@ async fn run(arguments: &Serve, service: &Arc<Service>, press: Option<Press>) ->
         let _ = running.await;
     }
     upkeep.abort();
+    for source in sources {
+        // What it had begun to write is written whole or not at all.
+        source.abort();
+    }
     Ok(())
 }
 

@@ -20,8 +20,10 @@ pub(crate) struct Standing {
 /// What somebody wishes to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
-    /// All tokens are revoked.
+    /// All tokens are revoked, for as long as the subject can matter, or until the block is lifted.
     Block,
+    /// All tokens are revoked, and the block may be forgotten at this time: whoever issues them has stopped.
+    BlockUntil(Time),
     /// A block is over for tokens that are issued from now on.
     Lift,
     /// Tokens issued earlier are revoked.
@@ -53,11 +55,16 @@ impl Lifetimes {
         now.saturating_sub(self.token.saturating_add(SLACK).as_secs())
     }
 
+    /// The time at which nothing is left of an account that was removed by the given one: no token, no session.
+    pub(crate) fn last_session_of(&self, removed_at: Time) -> Time {
+        after(self.last_token_of(removed_at), self.session)
+    }
+
     /// When a block that begins now may be forgotten without being lifted.
     fn block_ends(&self, subject: &Subject, now: Time) -> Option<Time> {
         match subject {
             Subject::Token { .. } => Some(self.last_token_of(now)),
-            Subject::Session { .. } => Some(after(self.last_token_of(now), self.session)),
+            Subject::Session { .. } => Some(self.last_session_of(now)),
             Subject::Client { .. } | Subject::Pairwise { .. } | Subject::Tenant { .. } | Subject::User { .. } => None,
         }
     }
@@ -73,22 +80,29 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
+    /// What holds after a block that ends then, or never; none if it held before, to within the margin.
+    fn block(&self, ends: Option<Time>, margin: Time, standing: Option<Standing>) -> Option<Standing> {
+        let rule = standing.map_or(Rule::default(), |standing| standing.rule);
+        let held = standing.map(|standing| standing.expires);
+        if rule.effect() == Effect::Blocked {
+            let held = held.flatten()?;
+            let matters = ends.is_none_or(|ends| ends > held.saturating_add(margin));
+            return matters.then_some(Standing { rule, expires: ends });
+        }
+        // A lift is worth more than blocks from before it.
+        let since = self.now.max(rule.unblocked_at.unwrap_or(0));
+        Some(Standing { rule: rule.merge(Rule::blocked(since)), expires: later(held, ends) })
+    }
+
     /// What holds after a wish; none if it held before.
     pub(crate) fn grant(&self, wish: Wish, subject: &Subject, standing: Option<Standing>) -> Option<Standing> {
         let rule = standing.map_or(Rule::default(), |standing| standing.rule);
         let blocked = rule.effect() == Effect::Blocked;
         let held = standing.map(|standing| standing.expires);
         match wish {
-            Wish::Block if blocked => {
-                let (held, renewed) = (held.flatten()?, self.lifetimes.block_ends(subject, self.now)?);
-                (renewed > held.saturating_add(RENEWAL)).then_some(Standing { rule, expires: Some(renewed) })
-            }
-            Wish::Block => {
-                // A lift is worth more than blocks from before it.
-                let since = self.now.max(rule.unblocked_at.unwrap_or(0));
-                let rule = rule.merge(Rule::blocked(since));
-                Some(Standing { rule, expires: later(held, self.lifetimes.block_ends(subject, self.now)) })
-            }
+            Wish::Block => self.block(self.lifetimes.block_ends(subject, self.now), RENEWAL, standing),
+            // Without a margin: in between there may have been tokens that outlive the block that is held.
+            Wish::BlockUntil(time) => self.block(Some(time), 0, standing),
             Wish::Lift if blocked => {
                 let after_block = rule.blocked_since.unwrap_or(0).saturating_add(1);
                 let at = self.now.saturating_add(1).max(after_block);
@@ -209,6 +223,21 @@ mod tests {
         assert_eq!(at(NOW + RENEWAL).grant(Wish::Block, &session(), Some(blocked)), None);
         let renewed = at(NOW + RENEWAL + 1).grant(Wish::Block, &session(), Some(blocked)).unwrap();
         assert_eq!(renewed, Standing { expires: Some(NOW + RENEWAL + 1 + TOKEN + SESSION), ..blocked });
+    }
+
+    #[test]
+    fn a_block_that_ends_gives_way_to_one_that_does_not() {
+        let ends = NOW + TOKEN;
+        let bounded = at(NOW).grant(Wish::BlockUntil(ends), &user(), None).unwrap();
+        assert_eq!((bounded.rule.effect(), bounded.expires), (Effect::Blocked, Some(ends)));
+        assert_eq!(at(NOW).grant(Wish::BlockUntil(ends), &user(), Some(bounded)), None);
+        let longer = at(NOW).grant(Wish::BlockUntil(ends + 1), &user(), Some(bounded)).unwrap();
+        assert_eq!(longer, Standing { expires: Some(ends + 1), ..bounded });
+        let for_ever = at(NOW).grant(Wish::Block, &user(), Some(bounded)).unwrap();
+        assert_eq!(for_ever, Standing { expires: None, ..bounded });
+        assert_eq!(at(NOW).grant(Wish::BlockUntil(ends), &user(), Some(for_ever)), None);
+        let lifted = at(NOW).grant(Wish::Lift, &user(), Some(bounded)).unwrap();
+        assert_eq!(lifted.rule.effect(), Effect::NotBefore(NOW + 1));
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl Entra {
         self.control(Request::post("/_mock/graph", &knobs)).await;
     }
 
+    /// Changes users and service principals; members as in the mock's README.
+    pub async fn directory(&self, change: Value) {
+        self.control(Request::post("/_mock/directory", &change)).await;
+    }
+
     /// What Graph holds: `applications`, `deleted`, `service_principals`.
     pub async fn graph_objects(&self) -> Value {
         self.control(Request::get("/_mock/graph")).await

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::http::Origin;
+use crate::http::{Origin, Request};
 use crate::patience::until;
 
 /// The key that may do everything, in tests and in the compose example.
@@ -54,14 +54,48 @@ impl Service {
     /// # Panics
     /// When it does not come up.
     pub async fn start_on(addr: SocketAddr) -> Self {
+        Self::start_with(addr, None).await
+    }
+
+    /// Starts a service with the demo's signing key on an address, fed by the sources of this file. The variable
+    /// `READER_SECRET` holds the secret of the mock's application that may read the directory.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn start_with(addr: SocketAddr, sources: Option<&str>) -> Self {
         let place = tempfile::tempdir().expect("a temporary directory");
         demo_keys(&place.path().join("keys"));
+        if let Some(sources) = sources {
+            fs::write(place.path().join("sources.yaml"), sources).expect("a temporary file");
+        }
+        Self::start_in(place, addr).await
+    }
+
+    /// Kills it, does something while it is away, and starts it again on what it left.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn away(mut self, meanwhile: impl AsyncFnOnce()) -> Self {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        meanwhile().await;
+        let place = std::mem::replace(&mut self.place, tempfile::tempdir().expect("a temporary directory"));
+        Self::start_in(place, self.addr).await
+    }
+
+    async fn start_in(place: TempDir, addr: SocketAddr) -> Self {
         let log = place.path().join("log");
-        let process = std::process::Command::new(command())
-            .args(["revocations", "serve", "--log", "json", "--listen", &addr.to_string(), "--keys"])
-            .arg(place.path().join("keys"))
-            .arg(format!("--database=sqlite:{}", place.path().join("revocations.db").display()))
+        let sources = place.path().join("sources.yaml");
+        let mut process = std::process::Command::new(command());
+        process.args(["revocations", "serve", "--log", "json", "--listen", &addr.to_string(), "--keys"]);
+        process.arg(place.path().join("keys"));
+        process.arg(format!("--database=sqlite:{}", place.path().join("revocations.db").display()));
+        if sources.is_file() {
+            process.arg("--sources").arg(sources);
+        }
+        let process = process
             .env("ENTRA_GATE_REVOCATIONS_BOOTSTRAP_KEY", BOOTSTRAP_KEY)
+            .env("READER_SECRET", "worthless-reader-secret")
             .stdin(Stdio::null())
             .stderr(File::create(&log).expect("a temporary file"))
             .spawn()
@@ -120,6 +154,20 @@ impl Revocations {
     #[must_use]
     pub fn at(origin: Origin) -> Self {
         Self { origin }
+    }
+
+    /// `revocation.feed` of the plugin's configuration, for the cluster `revocations`.
+    ///
+    /// # Panics
+    /// When the service does not answer.
+    pub async fn feed(&self) -> Value {
+        let answer = self.origin.send(Request::get("/v1/keys")).await.expect("the service answers");
+        json!({
+            "url": "https://revocations.example/v1/feed",
+            "cluster": "revocations",
+            "interval": "200ms",
+            "keys": answer.json(),
+        })
     }
 
     /// Where it is.

@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         a_lift_lets_new_tokens_in,
         memory_is_flat_over_ten_turnovers,
         a_missing_cluster_is_503_and_no_crash,
+        a_user_who_is_disabled_in_the_directory_is_refused_without_anybody_typing,
     ];
     let releases = Release::all();
     Suite::new()
@@ -656,6 +657,69 @@ async fn a_fresh_vm_starts_from_what_the_others_hold(release: &Release) {
     }
     assert_eq!(feed.served("snapshot"), 1, "the fresh VM asked for everything again");
     envoy.assert_sound().await;
+}
+
+/// The service itself, fed by the mock's directory.
+async fn a_user_who_is_disabled_in_the_directory_is_refused_without_anybody_typing(release: &Release) {
+    const ANNA: &str = "a0000000-0000-4000-8000-000000000001";
+    const BERT: &str = "b0000000-0000-4000-8000-000000000002";
+    const CARL: &str = "c0000000-0000-4000-8000-000000000003";
+    const DORA: &str = "d0000000-0000-4000-8000-000000000004";
+    let surroundings = Surroundings::start().await;
+    let entra = surroundings.entra.clone();
+    let mock = entra.origin().url("");
+    let mock = mock.trim_end_matches('/');
+    let sources = json!({
+        "sources": {"directory": {
+            "kind": "graph", "tenant": CONTOSO, "client_id": "dddddddd-0000-4000-8000-000000000004",
+            "client_secret_env": "READER_SECRET", "interval": "200ms",
+        }},
+        "hosts": {"graph.microsoft.com": mock, "login.microsoftonline.com": mock},
+    });
+    let service = Service::start_with(([127, 0, 0, 1], 0).into(), Some(&sources.to_string())).await;
+    let mut configuration = workforce(&json!({"token_versions": [2]}));
+    configuration["revocation"] = json!({"feed": service.client().feed().await});
+    let mut options = Options::new(release, configuration);
+    options.clusters.push(("revocations", service.addr()));
+    let world = surroundings.with_envoy(&options).await;
+    let (anna, bert, carl) = (token_of(&world, ANNA).await, token_of(&world, BERT).await, token_of(&world, CARL).await);
+    let dora = token_of(&world, DORA).await;
+    for token in [&anna, &bert, &carl, &dora] {
+        until_it_passes(&world.envoy, token).await;
+    }
+    let disabled = |user: &str| json!({"users": [{"id": user, "accountEnabled": false}]});
+    entra.directory(disabled(ANNA)).await;
+    until_it_is_revoked(&world.envoy, &anna).await;
+    // While the service is away, the directory goes on. The place in its changes survives.
+    let service = service.away(async || entra.directory(disabled(BERT)).await).await;
+    until_it_is_revoked(&world.envoy, &bert).await;
+    assert_eq!(entra.asked("/users/delta?$select").await, 1, "everything was read a second time");
+    // Too many requests, and then the place is lost.
+    let patience = json!({"host": "graph.microsoft.com", "times": 1, "fault": {"status": 429, "retry_after": 1}});
+    entra.fault(patience).await;
+    let mut lost = disabled(CARL);
+    lost["expire_links"] = json!(true);
+    entra.directory(lost).await;
+    until_it_is_revoked(&world.envoy, &carl).await;
+    assert_eq!(entra.asked("/users/delta?$select").await, 2);
+    for token in [&anna, &bert, &carl] {
+        for answer in at_once(&world.envoy, token).await {
+            assert_refusal(&answer, "token_revoked");
+        }
+    }
+    // Enabled again: who signs in anew passes, an old token does not.
+    entra.directory(json!({"users": [{"id": ANNA, "accountEnabled": true}]})).await;
+    until("a new token passes", async || {
+        let again = token_of(&world, ANNA).await;
+        at_once(&world.envoy, &again).await.iter().all(|answer| answer.status == 200).then_some(())
+    })
+    .await;
+    until_it_is_revoked(&world.envoy, &anna).await;
+    for answer in at_once(&world.envoy, &dora).await {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    assert!(!service.log().contains("worthless-reader-secret"));
+    world.envoy.assert_sound().await;
 }
 
 fn unix_seconds() -> u64 {

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use crate::changes::DirectoryChange;
 use crate::documents;
 use crate::graph::{Graph, GraphAnswer, GraphCall, GraphKnobs};
 use crate::inquiry::{self, Inquiries, ListRequest, Told};
 use crate::publication::{KeyChange, NothingLeft, Publication};
 use crate::question::{Question, Resource};
 use crate::sign_in::{Code, RefreshToken};
+use crate::signals::{self, SetRequest, Stream};
 use crate::token::{self, MintError, Minted, TokenRequest};
 
 /// Tenants, applications and keys; what a client may read of them, and tokens.
@@ -20,6 +22,7 @@ pub struct Directory {
     pub(crate) refresh_tokens: HashMap<String, RefreshToken>,
     pub(crate) graph: Graph,
     pub(crate) inquiries: Inquiries,
+    pub(crate) stream: Stream,
 }
 
 impl Directory {
@@ -86,6 +89,31 @@ impl Directory {
     /// From now on this list is served.
     pub fn list(&mut self, list: ListRequest) {
         self.inquiries.list(list);
+    }
+
+    /// Changes users and service principals.
+    pub fn change_directory(&mut self, change: &DirectoryChange) {
+        self.graph.change(change);
+    }
+
+    /// Makes a security event token; `now` is in Unix seconds.
+    pub fn set(&self, request: &SetRequest, now: i64) -> Result<Minted, MintError> {
+        self.mint(&request.token(now), now)
+    }
+
+    /// Holds a security event token for whoever polls.
+    pub fn hold(&mut self, set: &Minted) {
+        self.stream.hold(set.claims["jti"].as_str().unwrap_or_default(), &set.access_token);
+    }
+
+    /// What waits for whoever polls, and what was said of the rest.
+    pub fn stream(&self) -> Value {
+        self.stream.summary()
+    }
+
+    /// Makes a logout token; its members are replaced by those of `changes`.
+    pub fn logout_token(&self, changes: &TokenRequest, now: i64) -> Result<Minted, MintError> {
+        self.mint(&signals::logout_token(changes, now), now)
     }
 
     /// What Graph holds.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use crate::changes::{Changes, DirectoryChange};
 use crate::merge::merge;
 use crate::question::without_port;
 use crate::registration::{Client, Redirects};
@@ -66,6 +67,8 @@ pub struct GraphAnswer {
 /// A call to Graph.
 #[derive(Clone, Copy, Debug)]
 pub struct GraphCall<'a> {
+    /// `Host`, without a port.
+    pub host: &'a str,
     /// The method.
     pub method: &'a str,
     /// Path and query.
@@ -81,6 +84,7 @@ pub struct GraphCall<'a> {
 /// All applications.
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
+    changes: Changes,
     pub(crate) knobs: GraphKnobs,
     applications: Vec<Application>,
     deleted: Vec<Application>,
@@ -161,6 +165,10 @@ impl Graph {
         self.knobs = knobs;
     }
 
+    pub(crate) fn change(&mut self, change: &DirectoryChange) {
+        self.changes.change(change);
+    }
+
     /// All that there is; secrets by their number only.
     pub(crate) fn summary(&self) -> Value {
         let all = |applications: &[Application]| applications.iter().map(Application::read).collect::<Vec<_>>();
@@ -193,6 +201,7 @@ impl Graph {
                 web: application.redirect_uris("web"),
             }),
             principal,
+            certificate: None,
         })
     }
 
@@ -204,10 +213,15 @@ impl Graph {
         if self.knobs.no_permission {
             return refusal(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.");
         }
-        let path = call.target.split('?').next().unwrap_or_default();
+        let (path, query) = call.target.split_once('?').unwrap_or((call.target, ""));
         let Some(path) = path.strip_prefix("/v1.0/") else {
             return refusal(404, "ResourceNotFound", "Invalid version.");
         };
+        if call.method == "GET"
+            && let Some(answer) = self.changes.answer(call.host, path, query)
+        {
+            return answer;
+        }
         let body: Value = match call.body {
             [] => json!({}),
             body => match serde_json::from_slice(body) {

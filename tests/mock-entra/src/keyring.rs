@@ -10,7 +10,7 @@ use ring::rand::SystemRandom;
 use ring::rsa::PublicKeyComponents;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512,
-    RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
+    RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
 };
 use ring::{digest, hmac};
 use rsa::pkcs1v15::SigningKey;
@@ -93,6 +93,19 @@ impl Key {
             }
             Pair::WeakRsa(key) => Some(key.to_public_key()),
         }
+    }
+
+    /// `x5t#S256` of its certificate.
+    pub(crate) fn thumbprint_sha256(&self) -> Option<String> {
+        let certificate = STANDARD.decode(self.x5c.as_ref()?).ok()?;
+        Some(URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &certificate)))
+    }
+
+    /// Whether it made this signature.
+    pub(crate) fn verifies_ps256(&self, message: &[u8], signature: &[u8]) -> bool {
+        let Pair::Rsa(pair) = &self.pair else { return false };
+        let public: PublicKeyComponents<Vec<u8>> = pair.public().into();
+        public.verify(&RSA_PSS_2048_8192_SHA256, message, signature).is_ok()
     }
 
     /// The signature over `message`, or `None` where the key cannot make one with that algorithm.

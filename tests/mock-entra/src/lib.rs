@@ -4,6 +4,7 @@
 //! The HTTP interface is described in the crate's README.
 
 mod authority;
+mod changes;
 mod control;
 mod directory;
 mod documents;
@@ -20,10 +21,12 @@ mod registration;
 mod request_log;
 mod server;
 mod sign_in;
+mod signals;
 mod token;
 mod upstream;
 
 pub use authority::{Cloud, Kind, Version};
+pub use changes::DirectoryChange;
 pub use directory::Directory;
 pub use encryption::{ContentEncryption, Encryption, KeyManagement};
 pub use faults::{Fault, FaultRule, Faults};
@@ -33,5 +36,6 @@ pub use publication::{AddedKey, KeyChange, NothingLeft};
 pub use refusal::Refusal;
 pub use request_log::{RequestCount, RequestLog};
 pub use server::MockEntra;
+pub use signals::{Push, SetRequest};
 pub use token::{Algorithm, MintError, Minted, SignatureFault, TokenRequest};
 pub use upstream::Upstream;

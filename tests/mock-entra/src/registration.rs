@@ -76,6 +76,8 @@ pub(crate) struct Client {
     pub(crate) redirects: Option<Redirects>,
     /// Whether it may have tokens of its own.
     pub(crate) principal: bool,
+    /// The fixture whose certificate it may sign assertions with.
+    pub(crate) certificate: Option<&'static str>,
 }
 
 /// The redirect URIs of each platform, which decides how codes are redeemed.
@@ -99,16 +101,21 @@ const PUBLIC: &str = "bbbbbbbb-0000-4000-8000-000000000002";
 /// The application that may create applications.
 pub(crate) const BRIDGE: &str = "cccccccc-0000-4000-8000-000000000003";
 
+/// The application that may read the directory.
+pub(crate) const READER: &str = "dddddddd-0000-4000-8000-000000000004";
+
 impl Client {
     /// One of those that are always there.
     pub(crate) fn named(app_id: &str) -> Option<Self> {
         let secrets = match app_id {
             DAEMON => vec!["worthless-secret".to_owned()],
             BRIDGE => vec!["worthless-bridge-secret".to_owned()],
+            READER => vec!["worthless-reader-secret".to_owned()],
             PUBLIC => Vec::new(),
             _ => return None,
         };
-        Some(Self { app_id: app_id.to_owned(), secrets, redirects: None, principal: true })
+        let certificate = (app_id == READER).then_some("app");
+        Some(Self { app_id: app_id.to_owned(), secrets, redirects: None, principal: true, certificate })
     }
 
     /// The platform that a redirect URI belongs to; none if it is nobody's. An application without rules has it anywhere.

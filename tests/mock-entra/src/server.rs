@@ -29,9 +29,10 @@ use crate::directory::Directory;
 use crate::faults::{Fault, Faults};
 use crate::graph::{self, GraphAnswer, GraphCall};
 use crate::merge::merge;
-use crate::question::{Question, Resource};
+use crate::question::{Question, Resource, without_port};
 use crate::refusal::Refusal;
 use crate::request_log::RequestLog;
+use crate::signals;
 
 /// Larger forms than any client sends.
 pub(crate) const MAX_BODY_BYTES: usize = 8 << 20;
@@ -132,13 +133,14 @@ fn graph_response(answer: &GraphAnswer) -> Response<Bytes> {
     response
 }
 
-async fn graph(state: &Shared, target: &str, request: Request<Body>) -> Response<Bytes> {
+async fn graph(state: &Shared, host: &str, target: &str, request: Request<Body>) -> Response<Bytes> {
     let (parts, body) = request.into_parts();
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
         return graph_response(&graph::refusal(400, "BadRequest", "The request body could not be read."));
     };
     let call = GraphCall {
+        host: without_port(host),
         method: parts.method.as_str(),
         target,
         authorization: header("authorization"),
@@ -168,7 +170,14 @@ async fn answer(state: &Shared, host: &str, target: &str, request: Request<Body>
         return response;
     }
     if graph::is_graph(host) {
-        return graph(state, target, request).await;
+        return graph(state, host, target, request).await;
+    }
+    if without_port(host) == "idp.example.com" {
+        match target {
+            "/.well-known/ssf-configuration" => return json_response(200, &signals::metadata(), "max-age=86400"),
+            "/ssf/poll" => return poll(state, request).await,
+            _ => {}
+        }
     }
     let refuse = |refusal: Refusal| json_response(refusal.status, &refusal.body(now()), "no-store, no-cache");
     let Some(question) = Question::of_url(host, target) else {
@@ -198,6 +207,29 @@ async fn answer(state: &Shared, host: &str, target: &str, request: Request<Body>
             }
         }
     }
+}
+
+/// RFC 8936: a question that may wait is answered when something waits for it, or after a while.
+async fn poll(state: &Shared, request: Request<Body>) -> Response<Bytes> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let (parts, body) = request.into_parts();
+    let authorization = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if authorization != Some(signals::AUTHORIZATION) {
+        return json_response(401, &json!({"error": "unauthorized"}), "no-store");
+    }
+    let question = match to_bytes(body, MAX_BODY_BYTES).await.map(|body| serde_json::from_slice::<Value>(&body)) {
+        Ok(Ok(question)) => question,
+        _ => return json_response(400, &json!({"error": "no JSON"}), "no-store"),
+    };
+    let asked = tokio::time::Instant::now();
+    let mut answer = state.directory().stream.poll(&question);
+    if question["returnImmediately"] != true {
+        while state.directory().stream.is_empty() && asked.elapsed() < PATIENCE {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        answer = state.directory().stream.poll(&json!({"maxEvents": question["maxEvents"]}));
+    }
+    json_response(200, &answer, "no-store")
 }
 
 /// Entra blames the tenant; other hosts know no such page.

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 
 use crate::authority::{Authority, Kind, Version};
 use crate::directory::Directory;
+use crate::keyring::Key;
 use crate::question::{Question, Resource};
 use crate::refusal::Refusal;
-use crate::registration::{Api, BRIDGE, Client, GRAPH, Platform};
+use crate::registration::{Api, BRIDGE, Client, GRAPH, Platform, READER};
 use crate::token::{self, MintError, TokenRequest, USER, opaque};
 
 /// Codes are good for ten minutes at most (RFC 6749 section 4.1.2).
@@ -135,7 +136,10 @@ impl Directory {
             _ if client.secrets.is_empty() => Some(Platform::Public),
             _ => Some(Platform::Web),
         };
-        authenticate(&client, platform, form.get("client_secret").map(String::as_str))?;
+        match form.get("client_assertion") {
+            Some(assertion) => asserted(&client, assertion, &question, now)?,
+            None => authenticate(&client, platform, form.get("client_secret").map(String::as_str))?,
+        }
         if grant == "authorization_code" && client.redirects.is_some() {
             match (platform, origin) {
                 (Some(Platform::Spa), None) => {
@@ -187,7 +191,7 @@ impl Directory {
         }
         let api = wanted(question, form)?.api.ok_or_else(|| invalid_resource(scope))?;
         // Nobody has granted it to the others.
-        let is_granted = api.app_id != GRAPH.app_id || client.app_id == BRIDGE;
+        let is_granted = api.app_id != GRAPH.app_id || [BRIDGE, READER].contains(&client.app_id.as_str());
         let roles = if is_granted { vec![api.role.to_owned()] } else { Vec::new() };
         let request = TokenRequest { roles, ..access(&question.authority, api, &client.app_id) };
         let minted = self.mint(&request, now).map_err(|error| server_error(&error))?;
@@ -405,6 +409,40 @@ fn authenticate(client: &Client, platform: Option<Platform>, secret: Option<&str
             "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID.",
         ),
     }
+}
+
+/// A client's signed assertion («Microsoft identity platform certificate credentials», RFC 7523 section 3).
+fn asserted(client: &Client, assertion: &str, question: &Question, now: i64) -> Result<(), Refusal> {
+    let endpoint = format!("{}/oauth2/v2.0/token", question.base);
+    let is_good = || -> Option<bool> {
+        let key = Key::named(client.certificate?)?;
+        let (input, signature) = assertion.rsplit_once('.')?;
+        let (header, payload) = input.split_once('.')?;
+        let read = |text: &str| serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(text).ok()?).ok();
+        let (header, claims) = (read(header)?, read(payload)?);
+        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        let named =
+            claims["iss"] == client.app_id.as_str() && claims["sub"] == claims["iss"] && claims["jti"].is_string();
+        let timely = claims["exp"].as_i64()? > now && claims["nbf"].as_i64()? <= now + 300;
+        Some(
+            header["alg"] == "PS256"
+                && header["typ"] == "JWT"
+                && header["x5t#S256"] == key.thumbprint_sha256()?
+                && claims["aud"] == endpoint.as_str()
+                && named
+                && timely
+                && key.verifies_ps256(input.as_bytes(), &signature),
+        )
+    };
+    if is_good() == Some(true) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        401,
+        "invalid_client",
+        700_027,
+        "The certificate with identifier used to sign the client assertion is not registered on application, or the assertion is not good.",
+    ))
 }
 
 /// HTTP Basic with both parts form-encoded (RFC 6749 section 2.3.1).

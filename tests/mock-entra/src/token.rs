@@ -403,7 +403,7 @@ fn as_signed(text: String) -> Value {
 }
 
 /// The `oid` of a client in a tenant.
-fn service_principal(tenant: &str, client: &str) -> String {
+pub(crate) fn service_principal(tenant: &str, client: &str) -> String {
     let namespace = Uuid::parse_str(tenant).unwrap_or_default();
     Uuid::new_v5(&namespace, client.as_bytes()).to_string()
 }

@@ -223,3 +223,99 @@ async fn it_stops_when_dropped() {
     tokio::task::yield_now().await;
     assert!(TcpStream::connect(addr).await.is_err());
 }
+
+const GRAPH: &str = "graph.microsoft.com";
+
+async fn reader(entra: &MockEntra) -> String {
+    let form = "grant_type=client_credentials&client_id=dddddddd-0000-4000-8000-000000000004&client_secret=worthless-reader-secret\
+                &scope=https%3A%2F%2Fgraph.microsoft.com%2F.default";
+    let path = "/contoso.onmicrosoft.com/oauth2/v2.0/token";
+    let answer = send(entra.addr(), "POST", "login.microsoftonline.com", path, "", form).await;
+    format!("Authorization: Bearer {}\r\n", answer.json()["access_token"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn delta_queries_tell_of_everything_and_then_of_changes() {
+    let entra = MockEntra::start(any_port()).await.unwrap();
+    let token = reader(&entra).await;
+    let ask = async |link: &str| {
+        let path = link.strip_prefix("https://graph.microsoft.com").unwrap_or(link).to_owned();
+        let answer = send(entra.addr(), "GET", GRAPH, &path, &token, "").await;
+        (answer.status().to_owned(), answer.json())
+    };
+    let (_, first) = ask("/v1.0/users/delta?$select=id,accountEnabled").await;
+    let user = &first["value"][0];
+    assert_eq!((&user["accountEnabled"], &user["signInSessionsValidFromDateTime"]), (&json!(true), &Value::Null));
+    let link = first["@odata.deltaLink"].as_str().unwrap().to_owned();
+    assert_eq!(ask(&link).await.1["value"], json!([]));
+    let change = json!({"users": [{"id": user["id"], "accountEnabled": false}, {"id": "x", "@removed": "deleted"}]});
+    assert_eq!(control(&entra, "POST", "/_mock/directory", &change).await.status(), "200");
+    let (_, changed) = ask(&link).await;
+    assert_eq!(
+        changed["value"],
+        json!([{"id": user["id"], "accountEnabled": false}, {"id": "x", "@removed": {"reason": "deleted"}}])
+    );
+    // Pages.
+    let many = json!({"disable_many": 5, "page_size": 2});
+    control(&entra, "POST", "/_mock/directory", &many).await;
+    let mut next = changed["@odata.deltaLink"].as_str().unwrap().to_owned();
+    let mut sizes = Vec::new();
+    let last = loop {
+        let (_, page) = ask(&next).await;
+        sizes.push(page["value"].as_array().unwrap().len());
+        match page["@odata.nextLink"].as_str() {
+            Some(more) => next = more.to_owned(),
+            None => break page["@odata.deltaLink"].as_str().unwrap().to_owned(),
+        }
+    };
+    assert_eq!(sizes, [2, 2, 1]);
+    let (_, latest) = ask("/v1.0/users/delta?$select=id&$deltatoken=latest").await;
+    assert_eq!(latest["value"], json!([]));
+    control(&entra, "POST", "/_mock/directory", &json!({"expire_links": true})).await;
+    let (status, gone) = ask(&last).await;
+    assert_eq!((status.as_str(), &gone["error"]["code"]), ("410", &json!("syncStateNotFound")));
+    let unauthorized = send(entra.addr(), "GET", GRAPH, "/v1.0/users/delta", "", "").await;
+    assert_eq!(unauthorized.status(), "401");
+}
+
+#[tokio::test]
+async fn events_wait_until_they_are_acknowledged() {
+    let entra = MockEntra::start(any_port()).await.unwrap();
+    let stream = "Authorization: Bearer worthless-stream-token\r\n";
+    let poll = async |question: Value| {
+        let answer = send(entra.addr(), "POST", "idp.example.com", "/ssf/poll", stream, &question.to_string()).await;
+        answer.json()
+    };
+    let first = control(&entra, "POST", "/_mock/signals", &json!({})).await.json();
+    let second = control(&entra, "POST", "/_mock/signals", &json!({"token": {"claims": {"jti": "j"}}})).await.json();
+    assert_eq!(second["jti"], "j");
+    let jti = first["jti"].as_str().unwrap();
+    let answer = poll(json!({"maxEvents": 1, "returnImmediately": true})).await;
+    assert_eq!((&answer["sets"][jti], &answer["moreAvailable"]), (&first["set"], &json!(true)));
+    let told =
+        json!({"returnImmediately": true, "ack": [jti], "setErrs": {"j": {"err": "invalid_key", "description": "d"}}});
+    assert_eq!(poll(told).await, json!({"sets": {}, "moreAvailable": false}));
+    let summary = control(&entra, "GET", "/_mock/signals", &json!({})).await.json();
+    assert_eq!(
+        summary,
+        json!({"waiting": [], "acknowledged": [jti], "errors": {"j": {"err": "invalid_key", "description": "d"}}})
+    );
+    let refused = send(entra.addr(), "POST", "idp.example.com", "/ssf/poll", "", "{}").await;
+    assert_eq!(refused.status(), "401");
+    let metadata = send(entra.addr(), "GET", "idp.example.com", "/.well-known/ssf-configuration", "", "").await.json();
+    assert_eq!(metadata["jwks_uri"], "https://idp.example.com/keys");
+}
+
+#[tokio::test]
+async fn an_event_is_pushed_and_a_logout_token_is_made() {
+    let entra = MockEntra::start(any_port()).await.unwrap();
+    let upstream = Upstream::start(any_port()).await.unwrap();
+    let push = json!({"push": {"url": format!("http://{}/events", upstream.addr()), "authorization": "Bearer a"}});
+    let told = control(&entra, "POST", "/_mock/signals", &push).await.json();
+    let seen: Value = serde_json::from_str(told["answer"].as_str().unwrap()).unwrap();
+    assert_eq!((&told["status"], &seen["path"]), (&json!(200), &json!("/events")));
+    assert_eq!(seen["headers"]["content-type"], json!(["application/secevent+jwt"]));
+    assert_eq!(seen["headers"]["authorization"], json!(["Bearer a"]));
+    let logout = control(&entra, "POST", "/_mock/logout", &json!({"claims": {"sid": "s"}})).await.json();
+    assert_eq!(logout["logout_token"].as_str().unwrap().split('.').count(), 3);
+}

@@ -10,6 +10,7 @@ use utoipa::openapi::OpenApi;
 
 use super::problem::Refused;
 use super::{Problems, Service};
+use crate::service::clock;
 
 /// Whether the database can be read
 #[utoipa::path(get, path = "/healthz", tag = "service", operation_id = "health",
@@ -24,6 +25,7 @@ pub(super) async fn health(State(service): State<Arc<Service>>) -> Result<&'stat
     responses((status = 200, description = "OpenMetrics 1.0", body = String, content_type = "application/openmetrics-text"), Problems))]
 pub(super) async fn metrics(State(service): State<Arc<Service>>) -> Result<Response, Refused> {
     service.metrics.held(service.feed.head().sequence, service.store.count().await?);
+    service.metrics.sources(&service.sources.states(clock::seconds()));
     let text = service.metrics.text().ok_or_else(|| Refused::unavailable("The metrics cannot be written."))?;
     let media_type = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
     Ok((media_type, text).into_response())

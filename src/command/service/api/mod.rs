@@ -6,6 +6,7 @@ mod feed;
 mod keys;
 mod problem;
 mod revocations;
+mod sources;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ use super::clock;
 use super::feed::Publisher;
 use super::metrics::Metrics;
 use super::signing::Keys;
+use super::sources::Sources;
 use super::standing::Lifetimes;
 use super::store::{Stamp, Store};
 use crate::documents::{Actor, Problem};
@@ -47,6 +49,7 @@ pub(crate) struct Service {
     pub(crate) callers: Callers,
     pub(crate) lifetimes: Lifetimes,
     pub(crate) metrics: Metrics,
+    pub(crate) sources: Sources,
 }
 
 impl Service {
@@ -153,9 +156,11 @@ pub(crate) fn routers(service: &Arc<Service>, gates: Gates) -> Routers {
 
 fn operations(service: &Arc<Service>) -> (Router, Router, OpenApi) {
     let read = OpenApiRouter::new().routes(routes!(revocations::list)).routes(routes!(revocations::history));
+    let read = read.routes(routes!(sources::list));
     let manage = OpenApiRouter::new().routes(routes!(revocations::revoke)).routes(routes!(revocations::lift));
     let keys = OpenApiRouter::new().routes(routes!(keys::list, keys::rotate)).routes(routes!(keys::retire));
     let about = OpenApiRouter::new().routes(routes!(about::health)).routes(routes!(about::metrics));
+    let signals = OpenApiRouter::new().routes(routes!(sources::push)).routes(routes!(sources::logout));
     let gates =
         OpenApiRouter::new().routes(routes!(feed::feed)).routes(routes!(feed::page)).routes(routes!(feed::keys));
     let api = OpenApiRouter::with_openapi(Description::openapi())
@@ -163,6 +168,7 @@ fn operations(service: &Arc<Service>) -> (Router, Router, OpenApi) {
         .merge(guarded(manage, Scope::Manage, service))
         .merge(guarded(keys, Scope::Keys, service))
         .merge(about)
+        .merge(signals)
         .layer(middleware::from_fn(in_time));
     let (api, mut description) = api.with_state(Arc::clone(service)).split_for_parts();
     let (gates, gates_description) = gates.with_state(Arc::clone(service)).split_for_parts();

@@ -82,7 +82,7 @@ impl Line<'_> {
 }
 
 impl Action {
-    const ALL: [Self; 5] = [Self::KeyAdd, Self::KeyRetire, Self::Lift, Self::Revoke, Self::Sequence];
+    const ALL: [Self; 6] = [Self::KeyAdd, Self::KeyRetire, Self::Lift, Self::Revoke, Self::Sequence, Self::Signal];
 
     /// The word in the audit and in the API.
     pub(crate) fn word(self) -> &'static str {
@@ -92,6 +92,7 @@ impl Action {
             Self::Lift => "lift",
             Self::Revoke => "revoke",
             Self::Sequence => "sequence",
+            Self::Signal => "signal",
         }
     }
 

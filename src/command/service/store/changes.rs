@@ -4,7 +4,7 @@ use entra_gate::revocation::Subject;
 use sqlx::{AnyConnection, Row as _};
 
 use super::reading::{self, Known, place};
-use super::{Line, SourceState, Stamp, Store, sources};
+use super::{Line, Stamp, Store, hearing};
 use crate::documents::Action;
 use crate::service::standing::{Lifetimes, Moment, Standing, Time, Wish};
 
@@ -56,25 +56,11 @@ impl Store {
         stamp: &Stamp,
         lifetimes: Lifetimes,
     ) -> Result<Vec<Done>, ChangeFault> {
-        self.apply_from(None, changes, stamp, lifetimes).await
-    }
-
-    /// Does all of these changes, and notes how far the source was read that they came from; or does nothing.
-    pub(crate) async fn apply_from(
-        &self,
-        source: Option<SourceState<'_>>,
-        changes: &[Change],
-        stamp: &Stamp,
-        lifetimes: Lifetimes,
-    ) -> Result<Vec<Done>, ChangeFault> {
         let moment = Moment { now: Time::try_from(stamp.seconds()).unwrap_or(Time::MAX), lifetimes };
         let mut transaction = self.write().await?;
         let mut all = Vec::with_capacity(changes.len());
         for change in changes {
             all.push(apply_one(change, stamp, &moment, &mut transaction).await?);
-        }
-        if let Some(source) = source {
-            sources::write(source, &mut transaction).await?;
         }
         transaction.commit().await?;
         Ok(all)
@@ -104,6 +90,7 @@ impl Store {
         .await?;
         let gone =
             sqlx::query("DELETE FROM revocations WHERE expires < $1").bind(before).execute(&mut *transaction).await?;
+        hearing::forget_events(now, &mut transaction).await?;
         transaction.commit().await?;
         Ok(gone.rows_affected())
     }
@@ -128,7 +115,7 @@ impl Store {
     }
 }
 
-async fn apply_one(
+pub(super) async fn apply_one(
     change: &Change,
     stamp: &Stamp,
     moment: &Moment,
@@ -145,17 +132,17 @@ async fn apply_one(
         None => None,
     };
     let action = match wish {
-        Wish::Block | Wish::NotBefore(_) => Action::Revoke,
+        Wish::Block | Wish::BlockUntil(_) | Wish::NotBefore(_) => Action::Revoke,
         Wish::Lift => Action::Lift,
     };
     let not_before = match wish {
         Wish::NotBefore(time) => Some(*time),
-        Wish::Block | Wish::Lift => None,
+        Wish::Block | Wish::BlockUntil(_) | Wish::Lift => None,
     };
     let line = Line {
         subject: Some(subject),
         not_before,
-        blocked: *wish == Wish::Block,
+        blocked: matches!(wish, Wish::Block | Wish::BlockUntil(_)),
         changed: granted.is_some(),
         sequence,
         ..Line::new(action, reason)

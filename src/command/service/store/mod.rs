@@ -8,6 +8,7 @@
 mod address;
 mod audit;
 mod changes;
+mod hearing;
 mod news;
 mod pages;
 mod reading;
@@ -30,6 +31,7 @@ use sqlx::{Any, AnyPool, AssertSqlSafe, SqlSafeStr as _, SqlStr, Transaction};
 pub(crate) use self::address::Address;
 pub(crate) use self::audit::{Line, Stamp};
 pub(crate) use self::changes::{Change, ChangeFault, MOST_HELD};
+pub(crate) use self::hearing::{Heard, Told};
 pub(crate) use self::pages::Packing;
 pub(crate) use self::reading::{Filter, Head};
 pub(crate) use self::signing_keys::{KeyChange, KeyRow};
@@ -46,8 +48,12 @@ type Migrations<'a> = &'a [(i64, &'a str, &'a str)];
 const SQLITE: Migrations<'_> = &[
     (1, "revocations", include_str!("sqlite/0001_revocations.sql")),
     (2, "sources", include_str!("sqlite/0002_sources.sql")),
+    (3, "source events", include_str!("sqlite/0003_source_events.sql")),
 ];
-const POSTGRES: Migrations<'_> = &[(1, "revocations", include_str!("postgres/0001_revocations.sql"))];
+const POSTGRES: Migrations<'_> = &[
+    (1, "revocations", include_str!("postgres/0001_revocations.sql")),
+    (2, "source events", include_str!("postgres/0002_source_events.sql")),
+];
 
 /// What holds for every connection to SQLite: written through before a commit is answered, and patience with the writer.
 const SQLITE_SESSION: &str = "PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000";

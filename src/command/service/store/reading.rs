@@ -294,7 +294,7 @@ fn read_event(row: &AnyRow) -> Result<Event, sqlx::Error> {
     })
 }
 
-fn read_actor(row: &AnyRow) -> Result<Actor, sqlx::Error> {
+pub(super) fn read_actor(row: &AnyRow) -> Result<Actor, sqlx::Error> {
     serde_json::from_str(row.try_get("actor")?).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 

@@ -13,20 +13,12 @@ pub(crate) struct SourceState<'a> {
     pub(crate) value: &'a str,
 }
 
-#[expect(dead_code, reason = "sources come later")]
 impl Store {
     /// How far a source was read; none at the beginning.
     pub(crate) async fn source_state(&self, name: &str) -> Result<Option<String>, sqlx::Error> {
         let row = sqlx::query("SELECT state FROM sources WHERE name = $1").bind(name);
         let row = row.fetch_optional(&self.readers).await?;
         row.map_or(Ok(None), |row| row.try_get(0))
-    }
-
-    /// Notes how far a source was read, where nothing came of it. Where something did, `apply_from` does both.
-    pub(crate) async fn set_source_state(&self, source: SourceState<'_>) -> Result<(), sqlx::Error> {
-        let mut transaction = self.write().await?;
-        write(source, &mut transaction).await?;
-        transaction.commit().await
     }
 
     /// Takes or keeps a source for a time, so that of several processes one reads it; whether that is this one. Times

@@ -213,3 +213,97 @@ async fn pages_follow_each_other_without_gaps() {
     let older = store.history(&Filter::default(), Some(3), 10).await.unwrap();
     assert_eq!(older.iter().map(|event| event.id).collect::<Vec<_>>(), [2, 1]);
 }
+
+fn told(source: &str, event: Option<&str>, changes: Vec<Change>) -> Told {
+    let event = event.map(|event| (event.to_owned(), 1_760_000_100));
+    Told { source: source.to_owned(), event, changes, ..Told::default() }
+}
+
+async fn hear(store: &Store, told: &Told, at: u64) -> Heard {
+    store.hear(told, at * 1_000, LIFETIMES).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_event_is_taken_once_with_its_state_and_its_remarks() {
+    let (place, store) = store().await;
+    let event = Told {
+        remarks: vec!["unmapped".to_owned()],
+        state: Some("{\"a\":1}".to_owned()),
+        ..told("okta", Some("jti-1"), vec![change(user(1), Wish::Block)])
+    };
+    assert!(matches!(hear(&store, &event, NOW).await, Heard::Taken { changed: 1, unchanged: 0 }));
+    assert!(matches!(hear(&store, &event, NOW).await, Heard::Again));
+    // Another source has events of its own.
+    let other = Told { source: "other".to_owned(), ..event.clone() };
+    assert!(matches!(hear(&store, &other, NOW).await, Heard::Taken { changed: 0, unchanged: 1 }));
+    store.close().await;
+    let store = open(&place).await;
+    assert!(matches!(hear(&store, &event, NOW).await, Heard::Again));
+    assert_eq!(store.source_state("okta").await.unwrap().as_deref(), Some("{\"a\":1}"));
+    assert_eq!(store.source_state("nobody").await.unwrap(), None);
+    let history = store.history(&Filter::default(), None, 10).await.unwrap();
+    let by = |name: &str| Actor::Source { name: name.to_owned(), event: Some("jti-1".to_owned()) };
+    let lines: Vec<_> = history.iter().rev().map(|event| (event.action, &event.by, event.changed)).collect();
+    assert_eq!(
+        lines,
+        [
+            (Action::Revoke, &by("okta"), true),
+            (Action::Signal, &by("okta"), false),
+            (Action::Revoke, &by("other"), false),
+            (Action::Signal, &by("other"), false),
+        ]
+    );
+    assert_eq!(history[0].request_id, "jti-1");
+    // When it could no longer be sent again, it is forgotten.
+    store.forget_expired(1_760_000_101).await.unwrap();
+    assert!(matches!(hear(&store, &event, NOW).await, Heard::Taken { .. }));
+}
+
+#[tokio::test]
+async fn a_source_lifts_only_its_own_block_and_only_alone() {
+    let (_place, store) = store().await;
+    let block = |source: &str| told(source, None, vec![change(user(1), Wish::BlockUntil(1_760_100_000))]);
+    let lift = |source: &str| told(source, None, vec![change(user(1), Wish::Lift)]);
+    let blocked = async || {
+        let (_, entries) = store.changed_after(0, 10).await.unwrap();
+        entries.iter().any(|(_, entry)| entry.rule.effect() == Effect::Blocked)
+    };
+    let mut at = NOW;
+    // Nobody's: nothing is there to lift, and nothing is told of it.
+    hear(&store, &lift("a"), at).await;
+    assert_eq!(store.history(&Filter::default(), None, 10).await.unwrap().len(), 0);
+    // A person's block is not a source's to lift.
+    apply(&store, user(1), Wish::Block, at).await;
+    hear(&store, &lift("a"), at + 1).await;
+    assert!(blocked().await);
+    // Both want it; the source takes its part back.
+    hear(&store, &block("a"), at + 2).await;
+    hear(&store, &lift("a"), at + 3).await;
+    assert!(blocked().await);
+    assert!(apply(&store, user(1), Wish::Lift, at + 4).await.changed);
+    assert!(!blocked().await);
+    // Two sources.
+    at += 10;
+    hear(&store, &block("a"), at).await;
+    hear(&store, &block("b"), at + 1).await;
+    hear(&store, &lift("a"), at + 2).await;
+    assert!(blocked().await);
+    hear(&store, &lift("b"), at + 3).await;
+    assert!(!blocked().await);
+    // A person who joins in keeps it.
+    at += 10;
+    hear(&store, &block("a"), at).await;
+    apply(&store, user(1), Wish::Block, at + 1).await;
+    hear(&store, &lift("a"), at + 2).await;
+    assert!(blocked().await);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_read_anew_changes_nothing_and_tells_nothing() {
+    let (_place, store) = store().await;
+    let page = told("dir", None, vec![change(user(1), Wish::BlockUntil(1_760_100_000)), change(user(2), THEN)]);
+    assert!(matches!(hear(&store, &page, NOW).await, Heard::Taken { changed: 2, unchanged: 0 }));
+    assert!(matches!(hear(&store, &page, NOW + 60).await, Heard::Taken { changed: 0, unchanged: 2 }));
+    assert_eq!(store.history(&Filter::default(), None, 10).await.unwrap().len(), 2);
+    assert_eq!(store.head().await.unwrap().sequence, 2);
+}
