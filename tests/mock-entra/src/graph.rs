@@ -187,6 +187,7 @@ impl Graph {
                 .filter(|password| password.end > now)
                 .map(|password| password.secret.clone())
                 .collect(),
+            certificates: Vec::new(),
             redirects: Some(Redirects {
                 public: application.redirect_uris("publicClient"),
                 spa: application.redirect_uris("spa"),

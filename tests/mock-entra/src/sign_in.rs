@@ -9,6 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::digest;
 use serde_json::{Value, json};
 
+use crate::assertion;
 use crate::authority::{Authority, Kind, Version};
 use crate::directory::Directory;
 use crate::question::{Question, Resource};
@@ -132,10 +133,25 @@ impl Directory {
         // The platform of the redirect URI decides for a code, the application itself for all else.
         let platform = match (grant, form.get("redirect_uri")) {
             ("authorization_code", Some(redirect_uri)) => client.platform(redirect_uri),
-            _ if client.secrets.is_empty() => Some(Platform::Public),
+            _ if client.is_public() => Some(Platform::Public),
             _ => Some(Platform::Web),
         };
-        authenticate(&client, platform, form.get("client_secret").map(String::as_str))?;
+        let is_asserted = match (form.get("client_assertion"), platform) {
+            (Some(assertion), Some(Platform::Web)) if !client.certificates.is_empty() => {
+                if required(&form, "client_assertion_type")? != assertion::TYPE {
+                    return Err(Refusal::new(400, "invalid_request", 900_144, "The client_assertion_type is unknown."));
+                }
+                let path = path_and_query.split('?').next().unwrap_or_default();
+                let audience = format!("https://{host}{path}");
+                let used = &mut self.assertions;
+                assertion::verify(assertion, &client.app_id, &client.certificates, &audience, used, now)?;
+                true
+            }
+            _ => false,
+        };
+        if !is_asserted {
+            authenticate(&client, platform, form.get("client_secret").map(String::as_str))?;
+        }
         if grant == "authorization_code" && client.redirects.is_some() {
             match (platform, origin) {
                 (Some(Platform::Spa), None) => {
@@ -169,7 +185,7 @@ impl Directory {
         form: &Form,
         now: i64,
     ) -> Result<Value, Refusal> {
-        if client.secrets.is_empty() {
+        if client.is_public() {
             let description = "A public client cannot use the client credentials flow.";
             return Err(Refusal::new(401, "unauthorized_client", 700_025, description));
         }
