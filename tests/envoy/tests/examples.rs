@@ -36,12 +36,12 @@ fn of_kind(documents: &[Value], kind: &str) -> Value {
     documents.iter().find(|document| document["kind"] == kind).unwrap_or_else(|| panic!("no {kind}")).clone()
 }
 
-/// Only the place of the filter is another one.
+/// Only the place of the filter is another one. The variables are the compose example's, for those that name some.
 fn assert_valid(release: &Release, bootstrap: Value) {
     let place = tempfile::tempdir().expect("a temporary directory");
     let file = place.path().join("envoy.json");
     fs::write(&file, with_wasm(bootstrap, &wasm()).to_string()).expect("a temporary file");
-    if let Err(told) = release.validate(&file) {
+    if let Err(told) = release.validate(&file, &compose_environment()) {
         panic!("{told}");
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use envoy_tests::bootstrap::{Options, merge};
 use envoy_tests::configuration::workforce;
 use envoy_tests::http::Origin;
+use envoy_tests::patience::until;
 use envoy_tests::python;
 use envoy_tests::token::{CONTOSO, ORDERS};
 use envoy_tests::{Release, Request, Suite, World, behaviours};
@@ -162,8 +163,11 @@ async fn a_client_that_nobody_knows_registers_and_gets_through(release: &Release
             ]
         );
         // The token is the new client's.
-        let entry = world.envoy.access("/mcp/tools").await;
-        assert_eq!((&entry["status"], &entry["client"]), (&json!(200), &client["client_id"]));
+        until("the API was called by the new client", async || {
+            let passed = |entry: &Value| entry["path"] == "/mcp/tools" && entry["client"] == client["client_id"];
+            world.envoy.access_log().into_iter().find(passed)
+        })
+        .await;
         ids.push(client["client_id"].clone());
     }
     let applications = world.entra.graph_objects().await["applications"].clone();

@@ -37,12 +37,20 @@ static SETTINGS: LazyLock<Option<Registration>> = LazyLock::new(|| {
 
 fuzz_target!(|bytes: &[u8]| {
     let Some(settings) = SETTINGS.as_ref() else { panic!("the configuration is one") };
-    if let Ok(asked) = metadata::members(bytes)
-        && let Ok(metadata) = Metadata::read(&asked, settings)
-    {
-        asked_for(&metadata, settings);
-    }
+    read(bytes, settings);
     if let Ok(target) = str::from_utf8(bytes) {
+        // A body has many ways to be none: here it is one, and only what is in it is anything.
+        let (name, uris) = target.split_once('\n').unwrap_or((target, ""));
+        let uris: Vec<&str> = uris.split('\n').collect();
+        for (method, kind) in [("none", "native"), ("none", "spa"), ("client_secret_basic", "web")] {
+            let body = json!({
+                "client_name": name,
+                "redirect_uris": uris,
+                "token_endpoint_auth_method": method,
+                "application_type": kind,
+            });
+            read(body.to_string().as_bytes(), settings);
+        }
         for method in ["POST", "GET", "PUT", "DELETE", "OPTIONS"] {
             let is_below = target.starts_with("/register");
             assert!(is_below || Purpose::of(method, target, settings).is_none());
@@ -57,6 +65,14 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
+fn read(body: &[u8], settings: &Registration) {
+    if let Ok(asked) = metadata::members(body)
+        && let Ok(metadata) = Metadata::read(&asked, settings)
+    {
+        asked_for(&metadata, settings);
+    }
+}
+
 fn asked_for(metadata: &Metadata, settings: &Registration) {
     assert!(metadata.name.starts_with("dcr: ") && metadata.name.chars().count() <= MAX_NAME_CHARS);
     assert!(metadata.redirect_uris.len() <= MAX_REDIRECT_URIS);
@@ -66,7 +82,10 @@ fn asked_for(metadata: &Metadata, settings: &Registration) {
     assert!(metadata.scopes.iter().all(|scope| scope == "a"));
     let Ok(mut application) = graph::application(metadata, settings) else { return };
     assert!(application["notes"].as_str().is_some_and(|notes| notes.chars().count() <= MAX_NOTES_CHARS));
-    assert_eq!((&application["signInAudience"], &application["api"]["requestedAccessTokenVersion"]), (&json!("AzureADMyOrg"), &json!(2)));
+    assert_eq!(
+        (&application["signInAudience"], &application["api"]["requestedAccessTokenVersion"]),
+        (&json!("AzureADMyOrg"), &json!(2))
+    );
     for platform in ["publicClient", "spa", "web"] {
         let uris = application[platform]["redirectUris"].as_array().map(Vec::as_slice).unwrap_or_default();
         let different: BTreeSet<&str> = uris.iter().filter_map(Value::as_str).collect();

@@ -45,7 +45,7 @@ pub(crate) fn verify(
             "The certificate with identifier used to sign the client assertion is not registered on application.",
         )
     };
-    if header.get("x5t").is_none() && header.get("x5t#S256").is_none() {
+    if header["x5t"].is_null() && header["x5t#S256"].is_null() {
         return Err(unknown());
     }
     let is_named = |key: &&Key| {
@@ -70,9 +70,9 @@ pub(crate) fn verify(
     if used.insert(id.to_owned()) { Ok(()) } else { Err(malformed()) }
 }
 
-/// Whether what the header tells, if it does, is the certificate's.
+/// Whether what the header tells, if it does, is the certificate's. MSAL pads it.
 fn is_thumbprint(told: &Value, thumbprint: Option<&str>) -> bool {
-    told.is_null() || told.as_str().is_some_and(|told| Some(told) == thumbprint)
+    told.is_null() || told.as_str().is_some_and(|told| Some(told.trim_end_matches('=')) == thumbprint)
 }
 
 fn refuse(code: u32, description: &str) -> Refusal {
