@@ -179,7 +179,7 @@ fn certificate(node: &Node<'_>, environment: &Environment<'_>) -> Option<Credent
         ),
         Err(SigningFault::PrivateKey) => variable.mistake_of(
             &format!("{}, which holds no usable private key", variable.text().unwrap_or_default()),
-            "an RSA key of 2048 to 4096 bits as PKCS #8 or PKCS #1, PEM or base64, without a passphrase",
+            "an RSA key of 2048 to 4096 bits as PKCS #8 (BEGIN PRIVATE KEY), PEM or base64, without a passphrase",
         ),
     }
 }

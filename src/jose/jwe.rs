@@ -84,7 +84,10 @@ impl DecryptionKey {
     /// Reads a private key of 2048 to 4096 bits: PKCS #8 or PKCS #1, as PEM or as the base64 of its DER.
     #[must_use]
     pub fn read(kid: Option<String>, text: &str) -> Option<Self> {
-        private_key(text).map(|private_key| Self { kid, private_key })
+        let der = armored(text)?;
+        let pkcs8 = RsaPrivateKey::from_pkcs8_der(&der).ok();
+        let private_key = pkcs8.or_else(|| RsaPrivateKey::from_pkcs1_der(&der).ok())?;
+        (2048..=4096).contains(&private_key.n().bits()).then_some(Self { kid, private_key })
     }
 
     fn unwrap(&self, wrapping: Wrapping, encrypted_key: &[u8]) -> Option<Vec<u8>> {
@@ -104,14 +107,6 @@ impl std::fmt::Debug for DecryptionKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("DecryptionKey").field("kid", &self.kid).finish_non_exhaustive()
     }
-}
-
-/// A private key of 2048 to 4096 bits: PKCS #8 or PKCS #1, as PEM or as the base64 of its DER.
-pub(super) fn private_key(text: &str) -> Option<RsaPrivateKey> {
-    let der = armored(text)?;
-    let pkcs8 = RsaPrivateKey::from_pkcs8_der(&der).ok();
-    let private_key = pkcs8.or_else(|| RsaPrivateKey::from_pkcs1_der(&der).ok())?;
-    (2048..=4096).contains(&private_key.n().bits()).then_some(private_key)
 }
 
 /// The DER within PEM (RFC 7468), or within plain base64.

@@ -5,11 +5,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac_sha1_compact::Hash as Sha1;
 use superboring::reexports::hmac_sha256::Hash as Sha256;
-use superboring::reexports::rsa::pkcs8::EncodePrivateKey as _;
+use superboring::reexports::rsa::RsaPrivateKey;
+use superboring::reexports::rsa::pkcs8::DecodePrivateKey as _;
+use superboring::reexports::rsa::traits::PublicKeyParts as _;
 
 use super::algorithm::Algorithm;
 use super::certificate::key_of;
-use super::jwe::{armored, private_key};
+use super::jwe::armored;
 use super::jwk::KeyMaterial;
 use super::signature::Signatures;
 
@@ -41,14 +43,17 @@ impl SigningCertificate {
     ///
     /// # Errors
     /// Which of the two is unusable. Whether they fit together only [`Self::signs`] tells.
-    pub fn read(certificate: &str, private_key_text: &str) -> Result<Self, SigningFault> {
+    pub fn read(certificate: &str, private_key: &str) -> Result<Self, SigningFault> {
         let first = certificate.split("-----END").next().unwrap_or_default();
         let certificate = armored(first).ok_or(SigningFault::Certificate)?;
         let Some(public_key @ KeyMaterial::Rsa(_)) = key_of(&certificate) else {
             return Err(SigningFault::Certificate);
         };
-        let key = private_key(private_key_text).ok_or(SigningFault::PrivateKey)?;
-        let private_key = key.to_pkcs8_der().map_err(|_| SigningFault::PrivateKey)?.as_bytes().to_vec();
+        let private_key = armored(private_key).ok_or(SigningFault::PrivateKey)?;
+        let key = RsaPrivateKey::from_pkcs8_der(&private_key).map_err(|_| SigningFault::PrivateKey)?;
+        if !(2048..=4096).contains(&key.n().bits()) {
+            return Err(SigningFault::PrivateKey);
+        }
         Ok(Self {
             private_key,
             x5t: URL_SAFE_NO_PAD.encode(Sha1::hash(&certificate)),

@@ -14,7 +14,7 @@ use crate::token::Algorithm;
 /// What `client_assertion_type` has to be.
 pub(crate) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// Clocks differ.
-const SKEW: i64 = 300;
+const SKEW: f64 = 300.0;
 
 /// Whether a client proves with this assertion that it has the key of one of its certificates. `audience` is the token
 /// endpoint's own URL; `used` are the IDs of assertions that were used, for each counts once.
@@ -61,9 +61,12 @@ pub(crate) fn verify(
     if claims["aud"] != audience {
         return Err(refuse(700_023, "Client assertion audience claim does not match Realm issuer."));
     }
-    let begins = claims.get("nbf").map_or(Some(i64::MIN), Value::as_i64).ok_or_else(malformed)?;
-    let ends = claims["exp"].as_i64().ok_or_else(malformed)?;
-    if ends + SKEW <= now || begins.saturating_sub(SKEW) > now {
+    // A NumericDate may have a fraction (RFC 7519 section 2), and MSAL's have.
+    let seconds = |name: &str| claims[name].as_f64();
+    let ends = seconds("exp").ok_or_else(malformed)?;
+    let begins = seconds("nbf").unwrap_or(f64::MIN);
+    let now = now as f64;
+    if ends + SKEW <= now || begins - SKEW > now {
         return Err(refuse(700_024, "Client assertion is not within its valid time range."));
     }
     let id = claims["jti"].as_str().filter(|id| !id.is_empty()).ok_or_else(malformed)?;
