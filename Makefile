@@ -42,7 +42,7 @@ demo: wasm ## The tour: real Envoy, mock Entra, revocations, requests and answer
 test: ## Everything that a change must pass
 	@.ci/steps scripts fmt lint deny doc unit postgres wasm size e2e containers
 
-bench: wasm fixtures ## What a request costs in the real Envoy, and the core natively; QUICK=1: a few minutes, ratios beside the recorded ones; ONLY=latency, ONLY=revocation (or another part): that alone
+bench: wasm fixtures ## What a request costs in the real Envoy, and the core natively; QUICK=1: a few minutes, ratios beside the recorded ones; ONLY=latency, ONLY=registration, ONLY=revocation (or another part): that alone
 	@$(SETUP)/wrk.sh
 	@$(SETUP)/envoy.sh $(DEMO_ENVOY)
 	@mkdir -p $(TARGET_DIR)/bench

@@ -10,10 +10,14 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra_gate::answer::Answer;
 use entra_gate::config;
+use entra_gate::jose::signature::Software;
+use entra_gate::jose::signing::SigningCertificate;
 use entra_gate::policy::Policy;
-use entra_gate::policy::registration::Registration;
+use entra_gate::policy::registration::{Credential, Registration};
 use entra_gate::registration::access::{Admission, admit};
 use entra_gate::registration::chain::{self, Action, End, Heard, Job, Note, Order, Room, Unclaimed, Unheard};
 use entra_gate::registration::login::{GraphToken, Login, LoginFault, Standing};
@@ -22,6 +26,9 @@ use entra_gate::registration::route::Purpose;
 use entra_gate::registration::{login, seal};
 use mock_entra::{Directory, GraphCall, GraphKnobs};
 use serde_json::{Value, json};
+use superboring::reexports::rsa::pkcs8::DecodePrivateKey as _;
+use superboring::reexports::rsa::sha2::{Digest as _, Sha256};
+use superboring::reexports::rsa::{Pkcs1v15Sign, RsaPrivateKey};
 
 const NOW: u64 = 1_760_000_000;
 const TENANT: &str = "8d7f1c2a-5b3e-4f60-9a71-2c4d6e8f0a1b";
@@ -32,9 +39,13 @@ const INITIAL_NEW: &str = "initial-access-token-of-32-characters-2";
 const KEY: &str = "management-key-of-thirty-two-characters-1";
 const KEY_NEW: &str = "management-key-of-thirty-two-characters-2";
 const LOGIN: &str = "login.microsoftonline.com";
+const CERTIFICATE: &str = include_str!("mock-entra/keys/bridge.crt.pem");
+const PRIVATE_KEY: &str = include_str!("mock-entra/keys/bridge.key.pem");
+const OTHER_CERTIFICATE: &str = include_str!("mock-entra/keys/stranger.crt.pem");
 
 fn environment(name: &str) -> Option<String> {
     let value = match name {
+        "CLIENT_KEY" => PRIVATE_KEY.to_owned(),
         "CLIENT_SECRET" => "worthless-bridge-secret".to_owned(),
         "INITIAL" => format!("{INITIAL}, {INITIAL_NEW}"),
         "KEY" => KEY.to_owned(),
@@ -80,6 +91,17 @@ fn compiled(document: &Value) -> Result<Policy, Vec<String>> {
 
 fn policy(changes: &Value) -> Policy {
     compiled(&json!({"registration": registration(changes)})).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"))
+}
+
+/// What Envoy's `sign` does.
+fn sign(certificate: &SigningCertificate, text: &[u8]) -> Option<Vec<u8>> {
+    let key = RsaPrivateKey::from_pkcs8_der(&certificate.private_key).ok()?;
+    key.sign(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(text)).ok()
+}
+
+fn by_certificate(certificate: &str) -> Value {
+    let certificate = json!({"certificate": certificate, "private_key_env": "CLIENT_KEY"});
+    json!({"client_secret_env": null, "client_certificate": certificate})
 }
 
 /// What happens to one call.
@@ -134,7 +156,8 @@ impl Bench {
     }
 
     fn log_in(&mut self) {
-        let form = login::form(self.settings());
+        let id = [self.random(), self.random()];
+        let form = login::form(self.settings(), self.now, id, sign).unwrap();
         let path = self.settings().login.address.path().to_owned();
         let now = i64::try_from(self.now / 1_000).unwrap();
         let answer = self.directory.token(LOGIN, &path, None, form.as_bytes(), now).unwrap();
@@ -1030,6 +1053,62 @@ fn the_token_for_graph_is_asked_for_once_and_replaced_before_it_ends() {
 }
 
 #[test]
+fn a_certificate_logs_in_as_a_secret_does() {
+    let mut bench = Bench::new(&by_certificate(CERTIFICATE));
+    bench.registered(&confidential());
+    let now = i64::try_from(NOW).unwrap();
+    let path = format!("/{TENANT}/oauth2/v2.0/token");
+    let form = |id, sign: fn(&SigningCertificate, &[u8]) -> Option<Vec<u8>>| {
+        login::form(bench.settings(), NOW * 1_000, id, sign)
+    };
+    let good = form([1, 2], sign).unwrap();
+    let assertion = good.split("&client_assertion=").nth(1).unwrap().split('&').next().unwrap();
+    let segments: Vec<Vec<u8>> = assertion.split('.').map(|segment| URL_SAFE_NO_PAD.decode(segment).unwrap()).collect();
+    let header: Value = serde_json::from_slice(&segments[0]).unwrap();
+    let claims: Value = serde_json::from_slice(&segments[1]).unwrap();
+    assert_eq!((&header["alg"], &header["typ"]), (&json!("RS256"), &json!("JWT")));
+    assert_eq!(
+        claims,
+        json!({
+            "aud": format!("https://{LOGIN}{path}"),
+            "iss": BRIDGE,
+            "sub": BRIDGE,
+            "jti": "00000000000000010000000000000002",
+            "iat": NOW,
+            "nbf": NOW,
+            "exp": NOW + 300,
+        })
+    );
+    let mut directory = Directory::new();
+    let mut ask = |form: &str, now| directory.token(LOGIN, &path, None, form.as_bytes(), now).map_err(|it| it.code);
+    assert!(ask(&good, now).is_ok());
+    assert_eq!(ask(&good, now), Err(50_027), "once");
+    assert_eq!(ask(&form([3, 4], sign).unwrap(), now + 601), Err(700_024));
+    let corrupt = |certificate: &SigningCertificate, text: &[u8]| {
+        let mut signature = sign(certificate, text)?;
+        signature[100] ^= 1;
+        Some(signature)
+    };
+    assert_eq!(ask(&form([5, 6], corrupt).unwrap(), now), Err(700_027));
+    let other = policy(&by_certificate(OTHER_CERTIFICATE));
+    let other = login::form(other.registration.as_ref().unwrap(), NOW * 1_000, [7, 8], sign).unwrap();
+    assert_eq!(ask(&other, now), Err(700_027));
+    // A host that cannot.
+    assert_eq!(form([9, 9], |_, _| None), Err(LoginFault::NotSigned));
+}
+
+#[test]
+fn a_private_key_must_be_the_certificates() {
+    for (certificate, fits) in [(CERTIFICATE, true), (OTHER_CERTIFICATE, false)] {
+        let policy = policy(&by_certificate(certificate));
+        let credential = &policy.registration.as_ref().unwrap().credential;
+        let Credential::Certificate(certificate) = credential else { panic!("no certificate") };
+        assert_eq!(certificate.signs(sign, &Software), fits);
+        assert!(!certificate.signs(|_, _| None, &Software));
+    }
+}
+
+#[test]
 fn workers_share_the_token_sealed() {
     let policy_of = |changes: Value| policy(&changes);
     let one = policy_of(json!({}));
@@ -1045,8 +1124,13 @@ fn workers_share_the_token_sealed() {
         assert!(seal::open(&other, settings).is_none(), "{at}");
         assert!(seal::open(&sealed[..at], settings).is_none(), "{at}");
     }
-    let other = policy_of(json!({"client_id": "cccccccc-0000-4000-8000-000000000004"}));
-    assert!(seal::open(&sealed, other.registration.as_ref().unwrap()).is_none());
+    for other in [json!({"client_id": "cccccccc-0000-4000-8000-000000000004"}), by_certificate(CERTIFICATE)] {
+        let other = policy_of(other);
+        let settings = other.registration.as_ref().unwrap();
+        assert!(seal::open(&sealed, settings).is_none());
+        let own = seal::seal(&token, settings, [9; 12]).unwrap();
+        assert_eq!(seal::open(&own, settings).unwrap().text, "secret-token");
+    }
 }
 
 #[test]
@@ -1076,6 +1160,27 @@ fn every_mistake_in_the_configuration_is_told_with_its_path() {
         (json!({"tenant": "contoso"}), "registration.tenant: found \"contoso\""),
         (json!({"client_id": "x"}), "registration.client_id"),
         (json!({"client_secret_env": null}), "registration.client_secret_env: found nothing"),
+        (
+            json!({"client_certificate": {"certificate": CERTIFICATE, "private_key_env": "CLIENT_KEY"}}),
+            "registration.client_secret_env: found this member beside client_certificate",
+        ),
+        (by_certificate("x"), "registration.client_certificate.certificate: found no certificate"),
+        (by_certificate(PRIVATE_KEY), "registration.client_certificate.certificate: found no certificate"),
+        (
+            json!({"client_secret_env": null, "client_certificate": {"certificate": CERTIFICATE}}),
+            "registration.client_certificate.private_key_env: found nothing",
+        ),
+        (
+            json!({"client_secret_env": null, "client_certificate": {"private_key_env": "CLIENT_KEY"}}),
+            "registration.client_certificate.certificate: found nothing",
+        ),
+        (
+            json!({
+                "client_secret_env": null,
+                "client_certificate": {"certificate": CERTIFICATE, "private_key_env": "SHORT"},
+            }),
+            "registration.client_certificate.private_key_env: found SHORT, which holds no usable private key",
+        ),
         (json!({"client_secret_env": "NOT_SET"}), "registration.client_secret_env: found NOT_SET, which is not set"),
         (json!({"client_secret_env": "my-secret~value"}), "registration.client_secret_env: found no name"),
         (json!({"upstreams": {"login": {"cluster": "a"}}}), "registration.upstreams.graph: found nothing"),

@@ -64,6 +64,7 @@ pub fn members() -> Vec<(&'static str, &'static [&'static str])> {
         ("registration.access", &registration::ACCESS_MEMBERS),
         ("registration.access.app_roles", &registration::APP_ROLES_MEMBERS),
         ("registration.allow", &registration::ALLOW_MEMBERS),
+        ("registration.client_certificate", &registration::CERTIFICATE_MEMBERS),
         ("registration.rate_limit", &registration::RATE_LIMIT_MEMBERS),
         ("registration.scopes.*", &registration::SCOPE_MEMBERS),
         ("registration.upstreams", &registration::UPSTREAMS_MEMBERS),

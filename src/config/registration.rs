@@ -5,17 +5,19 @@ use std::time::Duration;
 use super::environment::Environment;
 use super::node::{Members, Node};
 use crate::entra::cloud::Cloud;
+use crate::jose::signing::{SigningCertificate, SigningFault};
 use crate::keys::document::Address;
 use crate::policy::permission::RequiredPermissions;
 use crate::policy::redirect::RedirectPattern;
-use crate::policy::registration::{Access, Allow, Endpoint, Rate, Registration, Scope, ScopeKind};
+use crate::policy::registration::{Access, Allow, Credential, Endpoint, Rate, Registration, Scope, ScopeKind};
 use crate::policy::requirement::Requirement;
 use crate::policy::rules::{Demand, Matcher, PathMatcher, Rule};
 
-pub(super) const MEMBERS: [&str; 19] = [
+pub(super) const MEMBERS: [&str; 20] = [
     "access",
     "allow",
     "budget",
+    "client_certificate",
     "client_id",
     "client_secret_env",
     "clients",
@@ -33,6 +35,7 @@ pub(super) const MEMBERS: [&str; 19] = [
     "tenant",
     "upstreams",
 ];
+pub(super) const CERTIFICATE_MEMBERS: [&str; 2] = ["certificate", "private_key_env"];
 pub(super) const UPSTREAMS_MEMBERS: [&str; 2] = ["graph", "login"];
 pub(super) const UPSTREAM_MEMBERS: [&str; 2] = ["cluster", "timeout"];
 pub(super) const ACCESS_MEMBERS: [&str; 3] = ["app_roles", "initial_access_tokens_env", "open"];
@@ -64,7 +67,7 @@ pub(super) fn compile(
     let (login_url, graph_url) = (url("login_url", Cloud::login_host), url("graph_url", Cloud::graph_host));
     let tenant = members.required("tenant").and_then(|node| node.guid());
     let client_id = members.required("client_id").and_then(|node| node.guid());
-    let client_secret = members.required("client_secret_env").and_then(|node| environment.read(&node));
+    let credential = credential(&members, environment);
     let upstreams = members.required("upstreams").and_then(|node| {
         let members = node.object(&UPSTREAMS_MEMBERS)?;
         let (login, graph) = (upstream(&members, "login"), upstream(&members, "graph"));
@@ -112,7 +115,7 @@ pub(super) fn compile(
         graph: endpoint(&format!("{graph_url}/v1.0"), graph_upstream)?,
         graph_scope: format!("{graph_url}/.default"),
         client_id: client_id?,
-        client_secret: client_secret?,
+        credential: credential?,
         access,
         redirect_uris: redirect_uris?,
         scopes: scopes?,
@@ -148,6 +151,36 @@ fn path(members: &Members<'_>) -> Option<String> {
         Some(text.to_owned())
     } else {
         node.mistake("a plain path such as /register, without a slash at its end")
+    }
+}
+
+/// The secret or the certificate: one of them, so that nobody believes in the other.
+fn credential(members: &Members<'_>, environment: &Environment<'_>) -> Option<Credential> {
+    match (members.get("client_certificate"), members.get("client_secret_env")) {
+        (None, None) => members
+            .at("client_secret_env")
+            .mistake_of("nothing", "this member, or client_certificate: what the application proves itself with"),
+        (None, Some(node)) => environment.read(&node).map(Credential::Secret),
+        (Some(node), None) => certificate(&node, environment),
+        (Some(_), Some(node)) => node.mistake_of("this member beside client_certificate", "one of them"),
+    }
+}
+
+fn certificate(node: &Node<'_>, environment: &Environment<'_>) -> Option<Credential> {
+    let members = node.object(&CERTIFICATE_MEMBERS)?;
+    let (certificate, variable) = (members.required("certificate"), members.required("private_key_env"));
+    let (certificate, variable) = (certificate?, variable?);
+    let (text, private_key) = (certificate.text(), environment.read(&variable));
+    match SigningCertificate::read(text?, &private_key?) {
+        Ok(read) => Some(Credential::Certificate(Box::new(read))),
+        Err(SigningFault::Certificate) => certificate.mistake_of(
+            "no certificate of a usable RSA key",
+            "an X.509 certificate as PEM or base64, whose RSA key has 2048 to 4096 bits",
+        ),
+        Err(SigningFault::PrivateKey) => variable.mistake_of(
+            &format!("{}, which holds no usable private key", variable.text().unwrap_or_default()),
+            "an RSA key of 2048 to 4096 bits as PKCS #8 (BEGIN PRIVATE KEY), PEM or base64, without a passphrase",
+        ),
     }
 }
 

@@ -9,3 +9,4 @@ pub mod json;
 pub mod jwe;
 pub mod jwk;
 pub mod signature;
+pub mod signing;

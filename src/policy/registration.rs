@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::redirect::RedirectPattern;
 use crate::entra::guid::Guid;
+use crate::jose::signing::SigningCertificate;
 use crate::keys::document::Address;
 
 /// The whole of `registration`.
@@ -20,8 +21,8 @@ pub struct Registration {
     pub graph_scope: String,
     /// The application that creates applications.
     pub client_id: Guid,
-    /// Its secret.
-    pub client_secret: String,
+    /// What it proves itself with.
+    pub credential: Credential,
     /// Who may register.
     pub access: Access,
     /// Where clients may have users sent. Never empty.
@@ -44,6 +45,25 @@ pub struct Registration {
     pub rate: Rate,
     /// How long one registration may take with all its attempts.
     pub budget: Duration,
+}
+
+/// What the application that creates applications proves itself with.
+pub enum Credential {
+    /// A signature by the key of its certificate.
+    Certificate(Box<SigningCertificate>),
+    /// Its secret.
+    Secret(String),
+}
+
+impl Credential {
+    /// What nobody else knows.
+    #[must_use]
+    pub fn secret(&self) -> &[u8] {
+        match self {
+            Self::Certificate(certificate) => &certificate.private_key,
+            Self::Secret(secret) => secret.as_bytes(),
+        }
+    }
 }
 
 /// A service and the cluster that carries requests to it.

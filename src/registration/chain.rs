@@ -424,7 +424,7 @@ impl Job {
     /// There is no token for Graph.
     pub fn no_token(&mut self, fault: &LoginFault, room: &Room<'_>) -> Action {
         match fault {
-            LoginFault::Refused(400..=403, _) => {
+            LoginFault::NotSigned | LoginFault::Refused(400..=403, _) => {
                 self.fail(Refusal::LoginFailed, &format!("no token for Graph: {fault}"), room)
             }
             LoginFault::Answer | LoginFault::NoAnswer | LoginFault::Refused(..) => {

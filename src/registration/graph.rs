@@ -28,9 +28,14 @@ pub const SELECT: &str =
 pub fn application(metadata: &Metadata, settings: &Registration) -> Result<Value, MetadataFault> {
     let is_shared = !metadata.platform.is_confidential();
     let uris = |platform| -> Vec<String> {
-        let of_platform = metadata.redirect_uris.iter().filter(|_| metadata.platform == platform);
-        let mut uris: Vec<String> = of_platform.map(|uri| uri.without_free_port()).collect();
-        uris.dedup();
+        let mut uris: Vec<String> = Vec::new();
+        for uri in metadata.redirect_uris.iter().filter(|_| metadata.platform == platform) {
+            let uri = uri.without_free_port();
+            // Two that differ in their free port are one, and Graph takes none twice.
+            if !uris.contains(&uri) {
+                uris.push(uri);
+            }
+        }
         uris
     };
     let mut tags = vec![TAG.to_owned(), gateway_tag(settings)];

@@ -1,11 +1,14 @@
 //! The token for Graph: client credentials (RFC 6749 section 4.4), one request for all who wait, renewed before it ends.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::jose::json;
+use crate::jose::signing::SigningCertificate;
 use crate::keys::freshness::{Millis, millis};
-use crate::policy::registration::Registration;
+use crate::policy::registration::{Credential, Registration};
 
 /// How long before its end a token is replaced, if it lives twice as long.
 const REFRESH_BEFORE: Millis = 300_000;
@@ -13,19 +16,63 @@ const REFRESH_BEFORE: Millis = 300_000;
 const UNUSABLE_BEFORE: Millis = 30_000;
 /// Between two requests that failed.
 const PAUSE_AFTER_FAILURE: Millis = 2_000;
+/// How long a client assertion is good, in seconds. Entra advises five to ten minutes.
+const ASSERTION_LIFETIME: u64 = 300;
 /// What an `application/x-www-form-urlencoded` value may hold as it is.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The form that asks for a token. It holds the secret.
-#[must_use]
-pub fn form(settings: &Registration) -> String {
+/// The form that asks for a token. It holds the secret, or what `sign` makes of an assertion, whose ID must be random.
+///
+/// # Errors
+/// It could not be signed.
+pub fn form(
+    settings: &Registration,
+    now: Millis,
+    id: [u64; 2],
+    sign: impl FnOnce(&SigningCertificate, &[u8]) -> Option<Vec<u8>>,
+) -> Result<String, LoginFault> {
     let encode = |text: &str| utf8_percent_encode(text, KEPT).to_string();
-    format!(
-        "client_id={}&client_secret={}&scope={}&grant_type=client_credentials",
+    let proof = match &settings.credential {
+        Credential::Certificate(certificate) => {
+            let assertion = assertion(certificate, settings, now, id);
+            let signature = sign(certificate, assertion.as_bytes()).ok_or(LoginFault::NotSigned)?;
+            // RFC 7523 section 2.2.
+            let kind = encode("urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+            let signature = URL_SAFE_NO_PAD.encode(signature);
+            format!("client_assertion_type={kind}&client_assertion={assertion}.{signature}")
+        }
+        Credential::Secret(secret) => format!("client_secret={}", encode(secret)),
+    };
+    Ok(format!(
+        "client_id={}&{proof}&scope={}&grant_type=client_credentials",
         settings.client_id,
-        encode(&settings.client_secret),
         encode(&settings.graph_scope),
-    )
+    ))
+}
+
+/// A client assertion without its signature («Microsoft identity platform application authentication certificate
+/// credentials»; RFC 7523 section 3). The host signs with RSASSA-PKCS1-v1_5 and nothing else, so it is RS256 with the
+/// `x5t` that Microsoft's libraries send beside that, not only the `x5t#S256` that they send beside PS256.
+fn assertion(certificate: &SigningCertificate, settings: &Registration, now: Millis, id: [u64; 2]) -> String {
+    let seconds = now / 1_000;
+    let [one, other] = id;
+    let header = json!({
+        "alg": "RS256",
+        "typ": "JWT",
+        "x5t": certificate.x5t,
+        "x5t#S256": certificate.x5t_s256,
+    });
+    let claims = json!({
+        "aud": settings.login.address.to_string(),
+        "iss": settings.client_id.as_str(),
+        "sub": settings.client_id.as_str(),
+        "jti": format!("{one:016x}{other:016x}"),
+        "iat": seconds,
+        "nbf": seconds,
+        "exp": seconds.saturating_add(ASSERTION_LIFETIME),
+    });
+    let encode = |part: Value| URL_SAFE_NO_PAD.encode(part.to_string());
+    format!("{}.{}", encode(header), encode(claims))
 }
 
 /// A token for Graph. Shows nothing.
@@ -46,6 +93,8 @@ pub enum LoginFault {
     Answer,
     /// No answer, or not sent at all.
     NoAnswer,
+    /// The host has not signed the assertion.
+    NotSigned,
     /// Refused, with a status and the number after `AADSTS`, if there is one.
     Refused(u16, Option<u64>),
 }
@@ -55,6 +104,7 @@ impl std::fmt::Display for LoginFault {
         match self {
             Self::Answer => formatter.write_str("no usable answer"),
             Self::NoAnswer => formatter.write_str("no answer"),
+            Self::NotSigned => formatter.write_str("the host does not sign"),
             Self::Refused(status, Some(code)) => write!(formatter, "status {status}, AADSTS{code}"),
             Self::Refused(status, None) => write!(formatter, "status {status}"),
         }

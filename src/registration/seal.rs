@@ -1,5 +1,5 @@
-//! How workers share the token for Graph: sealed (AES-256-GCM) under a key that follows from the client's secret (HKDF,
-//! RFC 5869), which every worker has anyway. Shared data is open to every filter with the same `vm_id`.
+//! How workers share the token for Graph: sealed (AES-256-GCM) under a key that follows from the client's secret or
+//! private key (HKDF, RFC 5869), which every worker has anyway. Shared data is open to every filter with the same `vm_id`.
 
 use aes_gcm::aead::{AeadInOut as _, KeyInit as _};
 use aes_gcm::{Aes256Gcm, Nonce, Tag};
@@ -44,7 +44,7 @@ pub fn open(sealed: &[u8], settings: &Registration) -> Option<GraphToken> {
 
 fn cipher(settings: &Registration) -> Option<Aes256Gcm> {
     let mut key = [0; 32];
-    HKDF::expand(&mut key, HKDF::extract(PURPOSE, settings.client_secret.as_bytes()), bound(settings));
+    HKDF::expand(&mut key, HKDF::extract(PURPOSE, settings.credential.secret()), bound(settings));
     Aes256Gcm::new_from_slice(&key).ok()
 }
 

@@ -10,6 +10,7 @@ use proxy_wasm::types::{LogLevel, MapType, Status};
 use crate::jose::algorithm::Algorithm;
 use crate::jose::jwk::KeyMaterial;
 use crate::jose::signature::{Signatures, Software};
+use crate::jose::signing::SigningCertificate;
 use crate::keys::freshness::{Millis, millis};
 
 /// The time.
@@ -86,6 +87,40 @@ struct VerifySignatureResult {
     result: bool,
     #[prost(string, tag = "2")]
     error: String,
+}
+
+/// Holds a key, and therefore shows nothing.
+#[derive(Clone, PartialEq, Eq, Message)]
+#[prost(skip_debug)]
+struct SignArguments {
+    #[prost(string, tag = "1")]
+    hash_function: String,
+    #[prost(bytes = "vec", tag = "2")]
+    private_key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    text: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct SignResult {
+    #[prost(bool, tag = "1")]
+    result: bool,
+    #[prost(bytes = "vec", tag = "2")]
+    signature: Vec<u8>,
+    #[prost(string, tag = "3")]
+    error: String,
+}
+
+/// A signature by Envoy's BoringSSL: RSASSA-PKCS1-v1_5 with SHA-256. None where the host has no `sign`, or forbids it.
+pub(super) fn sign(certificate: &SigningCertificate, text: &[u8]) -> Option<Vec<u8>> {
+    let arguments = SignArguments {
+        hash_function: "sha256".to_owned(),
+        private_key: certificate.private_key.clone(),
+        text: text.to_vec(),
+    };
+    let answer = hostcalls::call_foreign_function("sign", Some(&arguments.encode_to_vec())).ok().flatten()?;
+    let answer = SignResult::decode(answer.as_slice()).ok()?;
+    answer.result.then_some(answer.signature)
 }
 
 impl Signatures for HostSignatures {

@@ -89,16 +89,13 @@ impl Registrar {
             self.login_call = None;
             let answer = heard(headers, body_size).map_err(|_| LoginFault::NoAnswer);
             let answer = answer.and_then(|heard| GraphToken::read(heard.status, &heard.body, now));
-            match &answer {
-                Ok(token) => self.vault.put(token, settings),
-                Err(fault) => {
-                    host::log(LogLevel::Error, || {
-                        format!("registration: no token for Graph from {}: {fault}", settings.login.address)
-                    });
-                    self.vault.fail(now);
+            match answer {
+                Ok(token) => {
+                    self.vault.put(&token, settings);
+                    self.login.take(Ok(token), now);
                 }
+                Err(fault) => self.no_login(&fault, settings, now),
             }
-            self.login.take(answer, now);
             return true;
         }
         let Some(mut held) = self.calling.remove(&token) else {
@@ -150,7 +147,10 @@ impl Registrar {
         if !self.vault.claim(settings, now) || !self.login.ask(settings, wanted, now) {
             return;
         }
-        let form = login::form(settings);
+        let form = match login::form(settings, now, [host::random(), host::random()], host::sign) {
+            Ok(form) => form,
+            Err(fault) => return self.no_login(&fault, settings, now),
+        };
         let headers = vec![
             (":method", "POST"),
             (":scheme", "https"),
@@ -172,6 +172,14 @@ impl Registrar {
                 self.login.take(Err(LoginFault::NoAnswer), now);
             }
         }
+    }
+
+    fn no_login(&mut self, fault: &LoginFault, settings: &Registration, now: Millis) {
+        host::log(LogLevel::Error, || {
+            format!("registration: no token for Graph from {}: {fault}", settings.login.address)
+        });
+        self.vault.fail(now);
+        self.login.take(Err(fault.clone()), now);
     }
 
     fn send_due(&mut self, gate: &Gate, settings: &Registration, now: Millis) {

@@ -10,13 +10,14 @@ use proxy_wasm::types::{BufferType, ContextType, LogLevel};
 use super::feeder::Feeder;
 use super::fetches::Fetches;
 use super::gate::{Gate, Pace};
-use super::host;
+use super::host::{self, HostSignatures};
 use super::inquirer;
 use super::meters::Meters;
 use super::registrar::Registrar;
 use super::session::Session;
 use crate::config;
 use crate::keys::freshness::Millis;
+use crate::policy::registration::Credential;
 
 /// Before the first tick: clusters may not exist while the plugin is configured.
 const TICK_FIRST: Duration = Duration::from_millis(1);
@@ -105,6 +106,18 @@ impl RootContext for Root {
                 return false;
             }
         };
+        if let Some(registration) = &policy.registration
+            && let Credential::Certificate(certificate) = &registration.credential
+            && !certificate.signs(host::sign, &HostSignatures)
+        {
+            host::log(LogLevel::Error, || {
+                "configuration: registration.client_certificate: found a private key by which this host makes no \
+                 signature that the certificate verifies, expected the certificate's own, and Envoy 1.37 or later, \
+                 whose function `sign` nothing restricts"
+                    .to_owned()
+            });
+            return false;
+        }
         let Some(meters) = Meters::define() else {
             return false;
         };

@@ -3,8 +3,11 @@
 a line of JSON for each request (method, url, status), and one for the answer.
 
     mcp_client.py http://127.0.0.1:9100 http://127.0.0.1:10000 https://api.example.com/mcp/tools
+    mcp_client.py http://127.0.0.1:9100 http://127.0.0.1:10000 https://api.example.com/mcp/tools --register none
 
-The first address is the mock's, the second that of the gateway in front of the API, the third the API's.
+The first address is the mock's, the second that of the gateway in front of the API, the third the API's. The client is one
+that is registered already; with --register there is none yet: it asks for that token_endpoint_auth_method, or for none
+in particular, and the last line but one tells what it became.
 """
 
 import argparse
@@ -44,14 +47,12 @@ class Routed(httpx2.AsyncBaseTransport):
         await self.transport.aclose()
 
 
-class Registered:
-    """The client's storage: an application that is registered already, for Entra registers none by itself."""
+class Storage:
+    """What the client keeps: an application that is registered already, or nothing yet."""
 
-    def __init__(self):
+    def __init__(self, client: OAuthClientInformationFull | None):
         self.tokens = None
-        self.client = OAuthClientInformationFull(
-            client_id=CLIENT, redirect_uris=[REDIRECT_URI], token_endpoint_auth_method="none"
-        )
+        self.client = client
 
     async def get_tokens(self):
         return self.tokens
@@ -66,8 +67,12 @@ class Registered:
         self.client = client_info
 
 
-async def call(mock: str, gateway: str, api: str):
+async def call(mock: str, gateway: str, api: str, register: str | None):
     transport = Routed(mock, gateway, api)
+    known = OAuthClientInformationFull(
+        client_id=CLIENT, redirect_uris=[REDIRECT_URI], token_endpoint_auth_method="none"
+    )
+    storage = Storage(None if register else known)
     answers = []
 
     async def browse(url):
@@ -87,8 +92,9 @@ async def call(mock: str, gateway: str, api: str):
             client_name="entra-gate's test",
             redirect_uris=[REDIRECT_URI],
             grant_types=["authorization_code", "refresh_token"],
+            token_endpoint_auth_method="none" if register == "none" else None,
         ),
-        storage=Registered(),
+        storage=storage,
         redirect_handler=browse,
         callback_handler=callback,
     )
@@ -96,6 +102,8 @@ async def call(mock: str, gateway: str, api: str):
         answer = await client.get(api)
     for asked in transport.asked:
         print(json.dumps(asked))
+    if register:
+        print(storage.client.model_dump_json(exclude_none=True))
     print(json.dumps({"status": answer.status_code, "body": answer.text}))
 
 
@@ -104,8 +112,9 @@ def main():
     parser.add_argument("mock", help="the mock's URL")
     parser.add_argument("gateway", help="the URL of the gateway in front of the API")
     parser.add_argument("api", help="the API's own URL")
+    parser.add_argument("--register", choices=["none", "any"], help="begin without a client")
     arguments = parser.parse_args()
-    asyncio.run(call(arguments.mock, arguments.gateway, arguments.api))
+    asyncio.run(call(arguments.mock, arguments.gateway, arguments.api, arguments.register))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 
     msal_client.py http://127.0.0.1:9100 <tenant> api://orders/.default
     msal_client.py http://127.0.0.1:9100 <tenant> api://orders/Orders.Read --flow code
+    msal_client.py http://127.0.0.1:9100 <tenant> api://orders/.default --client <id> --key key.pem --certificate crt.pem
 """
 
 import argparse
 import sys
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import msal
@@ -67,13 +69,21 @@ def main():
     parser.add_argument("--flow", choices=["client", "code", "plain-code"], default="client")
     parser.add_argument("--client", default=CLIENT)
     parser.add_argument("--secret", default=SECRET)
+    parser.add_argument("--key", type=Path, help="a private key in the secret's place, with --certificate")
+    parser.add_argument("--certificate", type=Path)
     parser.add_argument("--authority", default="https://login.microsoftonline.com", help="without the tenant")
     arguments = parser.parse_args()
 
+    credential = arguments.secret
+    if arguments.key:
+        credential = {
+            "private_key": arguments.key.read_text(),
+            "public_certificate": arguments.certificate.read_text(),
+        }
     transport = MockTransport(arguments.mock)
     app = msal.ConfidentialClientApplication(
         arguments.client,
-        client_credential=arguments.secret,
+        client_credential=credential,
         authority=f"{arguments.authority}/{arguments.tenant}",
         instance_discovery=False,
         http_client=transport,

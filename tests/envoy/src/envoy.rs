@@ -90,17 +90,19 @@ impl Release {
         Self { version: version.to_owned(), binary }
     }
 
-    /// Whether the file is a configuration that this Envoy takes, without starting it: what it says if not.
+    /// Whether the file is a configuration that this Envoy takes with these environment variables, without starting it:
+    /// what it says if not.
     ///
     /// # Errors
     /// What Envoy said.
     ///
     /// # Panics
     /// When it cannot be run.
-    pub fn validate(&self, file: &Path) -> Result<(), String> {
+    pub fn validate(&self, file: &Path, environment: &[(String, String)]) -> Result<(), String> {
         let output = Command::new(&self.binary)
             .args(["--mode", "validate", "--disable-hot-restart", "-c"])
             .arg(file)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .output()
             .expect("envoy runs");
         let told = String::from_utf8_lossy(&output.stderr).into_owned();

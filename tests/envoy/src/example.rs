@@ -12,6 +12,20 @@ use crate::envoy::repository;
 /// The docker compose example, which the tour runs too.
 pub const COMPOSE: &str = include_str!("../../../envoy/compose/envoy.yaml");
 
+const SERVICES: &str = include_str!("../../../envoy/compose/docker-compose.yaml");
+
+/// The environment variables that its Envoy has.
+///
+/// # Panics
+/// When it has none.
+#[must_use]
+pub fn compose_environment() -> Vec<(String, String)> {
+    let services = documents(SERVICES).remove(0);
+    let environment = services["services"]["envoy"]["environment"].as_object().expect("an environment");
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    environment.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
 /// The documents of a YAML file.
 ///
 /// # Panics

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use envoy_tests::bootstrap::{Delivery, Options};
 use envoy_tests::envoy::{repository, wasm};
-use envoy_tests::example::{COMPOSE, documents, in_place, text, with_wasm};
+use envoy_tests::example::{COMPOSE, compose_environment, documents, in_place, text, with_wasm};
 use envoy_tests::upstream::Echo;
 use envoy_tests::world::Surroundings;
 use envoy_tests::{Envoy, Release, Request, Suite, World, behaviours};
@@ -16,6 +16,8 @@ fn main() -> ExitCode {
         the_bootstrap_is_valid_as_it_is,
         the_compose_bootstrap_is_valid_as_it_is,
         the_bootstrap_lets_good_requests_pass_and_no_others,
+        the_bootstrap_with_registration_is_valid_as_it_is,
+        the_bootstrap_with_registration_lets_clients_register,
         the_istio_plugin_is_configured_by_its_file,
         the_envoy_gateway_policy_is_configured_by_its_file,
         the_envoy_gateway_cluster_is_valid,
@@ -34,12 +36,12 @@ fn of_kind(documents: &[Value], kind: &str) -> Value {
     documents.iter().find(|document| document["kind"] == kind).unwrap_or_else(|| panic!("no {kind}")).clone()
 }
 
-/// Only the place of the filter is another one.
+/// Only the place of the filter is another one. The variables are the compose example's, for those that name some.
 fn assert_valid(release: &Release, bootstrap: Value) {
     let place = tempfile::tempdir().expect("a temporary directory");
     let file = place.path().join("envoy.json");
     fs::write(&file, with_wasm(bootstrap, &wasm()).to_string()).expect("a temporary file");
-    if let Err(told) = release.validate(&file) {
+    if let Err(told) = release.validate(&file, &compose_environment()) {
         panic!("{told}");
     }
 }
@@ -80,6 +82,42 @@ async fn the_bootstrap_lets_good_requests_pass_and_no_others(release: &Release) 
     assert_eq!((&entry["status"], &entry["reason"]), (&json!(200), &Value::Null));
     let refused = world.envoy.access("/orders").await;
     assert_eq!((&refused["status"], &refused["reason"]), (&json!(401), &json!("token_missing")));
+}
+
+async fn the_bootstrap_with_registration_is_valid_as_it_is(release: &Release) {
+    assert_valid(release, only(&text("registration.yaml")));
+}
+
+async fn the_bootstrap_with_registration_lets_clients_register(release: &Release) {
+    let surroundings = Surroundings::start().await;
+    let [entra, upstream] = surroundings.clusters();
+    let clusters = [entra, ("graph", entra.1), upstream];
+    let bootstrap = in_place(with_wasm(only(&text("registration.yaml")), &wasm()), &clusters, 0, 0);
+    // The same variables as in the compose example.
+    let environment = compose_environment();
+    let envoy = Envoy::start(release, &bootstrap, 2, &environment).await.unwrap_or_else(|failure| panic!("{failure}"));
+    let world = surroundings.with(envoy);
+    let refused = world.send(Request::get("/mcp/tools")).await;
+    let challenge = refused.header("www-authenticate").expect("a challenge").to_owned();
+    assert!(challenge.contains("https://api.example.com/.well-known/oauth-protected-resource/mcp"), "{challenge}");
+    let metadata = world.send(Request::get("/.well-known/oauth-authorization-server")).await.json();
+    assert_eq!(metadata["registration_endpoint"], "https://api.example.com/register");
+    let client = json!({
+        "client_name": "a client of the example",
+        "redirect_uris": ["http://localhost:33418/callback"],
+        "token_endpoint_auth_method": "none",
+    });
+    assert_eq!(world.send(Request::post("/register", &client)).await.status, 401);
+    let (_, initial) = environment.iter().find(|(name, _)| name.ends_with("ACCESS_TOKENS")).expect("one");
+    let answer = world.send(Request::post("/register", &client).bearer(initial)).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let registered = answer.json();
+    let (uri, token) = (&registered["registration_client_uri"], &registered["registration_access_token"]);
+    let path = uri.as_str().and_then(|uri| uri.strip_prefix("https://api.example.com")).expect("an address");
+    let read = world.send(Request::get(path).bearer(token.as_str().expect("a token"))).await;
+    assert_eq!((read.status, &read.json()["client_name"]), (200, &json!("dcr: a client of the example")));
+    world.assert_passes("/mcp/tools", json!({"client": registered["client_id"]})).await;
+    world.envoy.assert_sound().await;
 }
 
 /// The configuration in a real Envoy, its cluster leading to the mock.

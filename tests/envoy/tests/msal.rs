@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use envoy_tests::bootstrap::Options;
 use envoy_tests::configuration::workforce;
+use envoy_tests::envoy::repository;
 use envoy_tests::python;
 use envoy_tests::token::CONTOSO;
 use envoy_tests::{Release, Suite, World, behaviours};
@@ -33,6 +34,13 @@ async fn tokens_that_msal_acquires_pass(release: &Release) {
         let answer = world.call("/orders", &token).await;
         assert_eq!(answer.status, 200, "{arguments:?}: {}", answer.text());
     }
+    // Microsoft's own assertion, which the mock verifies as it verifies the bridge's.
+    let file = |name: &str| repository().join("tests/mock-entra/keys").join(name).display().to_string();
+    let (key, certificate) = (file("bridge.key.pem"), file("bridge.crt.pem"));
+    let client = ["--client", "cccccccc-0000-4000-8000-000000000003", "--key", &key, "--certificate", &certificate];
+    let token_of_certificate = token(&python, &world, &[&[CONTOSO, "api://orders/.default"][..], &client].concat());
+    let answer = world.call("/orders", &token_of_certificate).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
     let legacy = token(&python, &world, &[CONTOSO, "api://legacy/.default"]);
     world.assert_token_refused("/orders", &legacy, "audience_not_allowed").await;
 }

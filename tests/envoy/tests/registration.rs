@@ -84,10 +84,14 @@ fn main() -> ExitCode {
         without_bodies_the_bridge_says_what_is_missing,
         a_bridge_alone_guards_what_is_behind_it,
         too_many_registrations_are_put_off,
+        a_key_by_which_nothing_is_signed_is_refused,
     ];
+    // What the host does for it may differ from release to release.
+    let everywhere = behaviours![a_certificate_takes_the_secrets_place];
     let releases = Release::all();
     Suite::new()
         .shared(&releases, |release| with_bridge(release, &json!({})), shared)
+        .alone(&releases, everywhere)
         .alone(&releases[..1], alone)
         .run()
 }
@@ -498,5 +502,59 @@ async fn too_many_registrations_are_put_off(release: &Release) {
         assert_eq!((answer.status, answer.reason().as_deref()), (429, Some("rate_limited")), "{}", answer.text());
         let wait: u64 = answer.header("retry-after").expect("a time").parse().expect("seconds");
         assert!((1_100..=1_200).contains(&wait), "{wait}");
+    }
+}
+
+const CERTIFICATE: &str = include_str!("../../mock-entra/keys/bridge.crt.pem");
+const PRIVATE_KEY: &str = include_str!("../../mock-entra/keys/bridge.key.pem");
+const OTHER_CERTIFICATE: &str = include_str!("../../mock-entra/keys/stranger.crt.pem");
+
+/// All that is needed to be configured, but for what calls `sign`.
+const CAPABILITIES: [&str; 11] = [
+    "clock_time_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_write",
+    "proxy_get_buffer_bytes",
+    "proxy_get_log_level",
+    "proxy_log",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_vm_start",
+    "random_get",
+];
+
+fn with_certificate(release: &Release, certificate: &str) -> Options {
+    let credential = json!({"certificate": certificate, "private_key_env": "GATE_CLIENT_KEY"});
+    let changes = json!({"client_secret_env": null, "client_certificate": credential});
+    let mut options = with_bridge(release, &changes);
+    options.environment.push(("GATE_CLIENT_KEY".to_owned(), PRIVATE_KEY.to_owned()));
+    options
+}
+
+async fn a_certificate_takes_the_secrets_place(release: &Release) {
+    let world = World::start(&with_certificate(release, CERTIFICATE)).await;
+    registered(&world, &public()).await;
+    // The next one is signed anew, and its ID is another.
+    world.entra.graph(json!({"revoke_tokens": true})).await;
+    let client = registered(&world, &confidential()).await;
+    assert!(client["client_secret"].is_string());
+    let told = world.envoy.log() + &world.envoy.ask("/config_dump").await.text();
+    for line in PRIVATE_KEY.lines().filter(|line| !line.starts_with("-----")) {
+        assert!(!told.contains(line), "the private key was told");
+    }
+}
+
+/// Found when the plugin is configured, not by the first client.
+async fn a_key_by_which_nothing_is_signed_is_refused(release: &Release) {
+    let other = with_certificate(release, OTHER_CERTIFICATE);
+    let allowed: serde_json::Map<String, Value> =
+        CAPABILITIES.iter().map(|name| ((*name).to_owned(), json!({}))).collect();
+    let mut restricted = with_certificate(release, CERTIFICATE);
+    merge(&mut restricted.plugin, &json!({"capability_restriction_config": {"allowed_capabilities": allowed}}));
+    for options in [other, restricted] {
+        let told = World::refused_configuration(&options).await;
+        let said = told.contains("configuration: registration.client_certificate: found a private key by which");
+        assert!(said, "{told}");
     }
 }

@@ -27,6 +27,8 @@ async fn the_tour_ends_well(_release: &Release) {
         "External ID (CIAM)",
         "signature_invalid",
         "algorithm_not_allowed",
+        "access_denied",
+        "dcr: Night shift",
         "token_revoked",
         "refused by every worker after",
     ] {

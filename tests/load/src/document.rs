@@ -154,7 +154,7 @@ fn memory(record: &Record) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::latency;
+    use crate::{latency, registration};
 
     const TEXT: &str = "By hand.\n<!-- run: generated -->\n\nold\n\n<!-- run: end -->\nBy hand too.\n";
 
@@ -174,7 +174,17 @@ mod tests {
     #[test]
     fn the_document_has_all_markers() {
         let text = fs::read_to_string(path(&repository().join("docs"))).unwrap();
-        for name in ["run", "figures", "comparison", "growth", "memory", "revocation", "core", latency::PART] {
+        for name in [
+            "run",
+            "figures",
+            "comparison",
+            "growth",
+            "memory",
+            "revocation",
+            "core",
+            latency::PART,
+            registration::PART,
+        ] {
             replaced(&text, name, "").unwrap();
         }
     }

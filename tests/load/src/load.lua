@@ -6,6 +6,7 @@
 --   how many fresh ones were sent before
 --   how many repeated ones were sent before
 --   0 if these are sent in their turn; else they are drawn at random, and this is the seed
+--   the length of the body of a POST; 0 for a GET without one
 -- `done` prints one line of JSON.
 
 local head, tail
@@ -24,7 +25,13 @@ function init(args)
       break
     end
   end
-  local whole = wrk.format("GET", wrk.path, { authorization = "Bearer @" })
+  local bytes = tonumber(args[8])
+  local whole
+  if bytes > 0 then
+    whole = wrk.format("POST", wrk.path, { authorization = "Bearer @" }, ("x"):rep(bytes))
+  else
+    whole = wrk.format("GET", wrk.path, { authorization = "Bearer @" })
+  end
   local at = whole:find("@", 1, true)
   head, tail = whole:sub(1, at - 1), whole:sub(at + 1)
 end

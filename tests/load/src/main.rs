@@ -30,6 +30,7 @@ mod memory;
 mod plot;
 mod race;
 mod record;
+mod registration;
 mod report;
 mod revocation;
 mod setup;
@@ -69,7 +70,7 @@ struct Arguments {
 }
 
 /// The parts that are recorded by themselves.
-const PARTS: [&str; 1] = [latency::PART];
+const PARTS: [&str; 2] = [latency::PART, registration::PART];
 
 /// A run in progress.
 struct Run {
@@ -86,6 +87,7 @@ fn main() -> Result<()> {
     let core = arguments.core.as_deref().map(fs::read_to_string).transpose()?;
     if arguments.redraw {
         latency::redraw()?;
+        registration::redraw()?;
         let record = Record::kept()?.context("no whole run is recorded yet")?;
         return document::write(&record, core.as_deref());
     }
@@ -117,6 +119,10 @@ async fn bench(arguments: Arguments, core: Option<&str>) -> Result<()> {
     // A quick run leaves parts out unless it is about them.
     if run.chosen(latency::PART) && (!quick || only_parts) {
         latency::bench(&run.ground, &machine, &versions, quick).await?;
+    }
+    if run.chosen(registration::PART) && (!quick || only_parts) {
+        let Run { ground, pools, length, .. } = &mut run;
+        registration::bench(ground, pools, &machine, &versions, *length, quick).await?;
     }
     if only_parts {
         return Ok(());

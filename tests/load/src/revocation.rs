@@ -234,6 +234,7 @@ impl Loading {
                 seed: 0,
                 connections,
                 seconds: WINDOW_SECONDS,
+                body_bytes: 0,
             };
             load.run(&cores)
         });

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use envoy_tests::bootstrap::cluster;
+use envoy_tests::bootstrap::{cluster, merge};
 use envoy_tests::configuration::workforce;
 use envoy_tests::envoy::{repository, wasm};
 use envoy_tests::token::{CONTOSO, ORDERS};
@@ -73,6 +73,8 @@ pub struct Setup {
     pub connections: usize,
     pub token_bytes: usize,
     pub path: String,
+    /// The length of a body that every request has; 0: none has one.
+    pub body_bytes: usize,
     pub log: Log,
 }
 
@@ -96,6 +98,7 @@ impl Setup {
             connections: CONNECTIONS,
             token_bytes: TOKEN_BYTES,
             path: "/orders/17".to_owned(),
+            body_bytes: 0,
             log: Log::Info,
         }
     }
@@ -205,7 +208,18 @@ impl Filter {
             Self::Empty => Some(wasm_filter("empty", &fixture("empty"), &json!({}))),
             Self::Naive => Some(wasm_filter("naive", &fixture("naive"), &naive())),
             Self::JwtAuthn { cache } => Some(jwt_authn(*cache)),
-            Self::Gate(configuration) => Some(wasm_filter("entra_gate", &wasm(), configuration)),
+            Self::Gate(configuration) => {
+                let mut filter = wasm_filter("entra_gate", &wasm(), configuration);
+                if configuration["registration"].is_object() {
+                    let variables = json!({"key_values": {"GATE_CLIENT_SECRET": "worthless-bridge-secret"}});
+                    let plugin = json!({
+                        "allow_on_headers_stop_iteration": true,
+                        "vm_config": {"environment_variables": variables},
+                    });
+                    merge(&mut filter["typed_config"]["config"], &plugin);
+                }
+                Some(filter)
+            }
         }
     }
 }

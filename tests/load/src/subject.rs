@@ -179,6 +179,7 @@ impl Subject {
             seed: if matches!(self.setup.stream, Stream::Drawn(_)) { self.again + 1 } else { 0 },
             connections: self.setup.connections,
             seconds,
+            body_bytes: self.setup.body_bytes,
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Load<'a> {
     pub connections: usize,
     /// For how long.
     pub seconds: u64,
+    /// The length of each request's body; 0: it has none.
+    pub body_bytes: usize,
 }
 
 /// What came of it.
@@ -63,7 +65,7 @@ impl Load<'_> {
             .args([&self.url, "--"])
             .arg(self.tokens)
             .args(
-                [self.take, self.repeated, self.every, self.fresh, self.again, self.seed]
+                [self.take, self.repeated, self.every, self.fresh, self.again, self.seed, self.body_bytes]
                     .map(|number| number.to_string()),
             )
             .output()

@@ -8,7 +8,7 @@ rsa() {
     openssl req -x509 -new -sha256 -key "$1.key.pem" -subj "/CN=worthless $1" -days 36500 -out "$1.crt.pem"
 }
 
-for name in v1 v2 both msa app ciam us-gov china b2c-signin b2c-susi b2c-tfp oidc oidc-pss next-1 next-2 next-3 stranger encryption; do
+for name in v1 v2 both msa app ciam us-gov china b2c-signin b2c-susi b2c-tfp oidc oidc-pss next-1 next-2 next-3 stranger encryption bridge; do
     rsa "$name" 2048
 done
 rsa weak 1024

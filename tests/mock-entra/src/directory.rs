@@ -1,6 +1,6 @@
 //! The state of the mock and what it answers, without network or clock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -20,6 +20,8 @@ pub struct Directory {
     pub(crate) publication: Publication,
     pub(crate) codes: HashMap<String, Code>,
     pub(crate) refresh_tokens: HashMap<String, RefreshToken>,
+    /// IDs of client assertions that were used.
+    pub(crate) assertions: HashSet<String>,
     pub(crate) graph: Graph,
     pub(crate) inquiries: Inquiries,
     pub(crate) stream: Stream,

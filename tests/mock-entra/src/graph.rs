@@ -195,13 +195,13 @@ impl Graph {
                 .filter(|password| password.end > now)
                 .map(|password| password.secret.clone())
                 .collect(),
+            certificates: Vec::new(),
             redirects: Some(Redirects {
                 public: application.redirect_uris("publicClient"),
                 spa: application.redirect_uris("spa"),
                 web: application.redirect_uris("web"),
             }),
             principal,
-            certificate: None,
         })
     }
 

@@ -9,8 +9,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::rand::SystemRandom;
 use ring::rsa::PublicKeyComponents;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512,
-    RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256,
+    RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
 };
 use ring::{digest, hmac};
 use rsa::pkcs1v15::SigningKey;
@@ -29,6 +29,8 @@ pub(crate) struct Key {
     pub(crate) kid: String,
     /// Base64 DER of the self-signed certificate; P-256 fixtures have none.
     pub(crate) x5c: Option<String>,
+    /// Of the same certificate (RFC 7515 section 4.1.8).
+    pub(crate) x5t_s256: Option<String>,
     pair: Pair,
 }
 
@@ -95,17 +97,20 @@ impl Key {
         }
     }
 
-    /// `x5t#S256` of its certificate.
-    pub(crate) fn thumbprint_sha256(&self) -> Option<String> {
-        let certificate = STANDARD.decode(self.x5c.as_ref()?).ok()?;
-        Some(URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &certificate)))
-    }
-
-    /// Whether it made this signature.
-    pub(crate) fn verifies_ps256(&self, message: &[u8], signature: &[u8]) -> bool {
-        let Pair::Rsa(pair) = &self.pair else { return false };
-        let public: PublicKeyComponents<Vec<u8>> = pair.public().into();
-        public.verify(&RSA_PSS_2048_8192_SHA256, message, signature).is_ok()
+    /// Whether an RSA key made the signature.
+    pub(crate) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        let parameters = match algorithm {
+            Algorithm::Ps256 => &RSA_PSS_2048_8192_SHA256,
+            Algorithm::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
+            _ => return false,
+        };
+        match &self.pair {
+            Pair::Rsa(pair) => {
+                let components: PublicKeyComponents<Vec<u8>> = pair.public().into();
+                components.verify(parameters, message, signature).is_ok()
+            }
+            Pair::Ec(_) | Pair::WeakRsa(_) => false,
+        }
     }
 
     /// The signature over `message`, or `None` where the key cannot make one with that algorithm.
@@ -161,7 +166,8 @@ static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     fixtures!(
         rsa: [
             "v1", "v2", "both", "msa", "app", "ciam", "us-gov", "china", "b2c-signin", "b2c-susi", "b2c-tfp", "oidc",
-            "oidc-pss", "next-1", "next-2", "next-3", "stranger", "encryption", "weak", "large"
+            "oidc-pss", "next-1", "next-2", "next-3", "stranger", "encryption", "weak", "large",
+            "bridge"
         ],
         ec: ["ec", "ec-stranger"]
     )
@@ -174,13 +180,19 @@ fn rsa_key(name: &'static str, private: &str, certificate: &str) -> Key {
         Err(_) => Pair::WeakRsa(Box::new(RsaPrivateKey::from_pkcs8_der(&private).expect("a fixture is PKCS #8"))),
     };
     let certificate = der(certificate);
-    Key { name, kid: thumbprint(&certificate), x5c: Some(STANDARD.encode(&certificate)), pair }
+    Key {
+        name,
+        kid: thumbprint(&certificate),
+        x5c: Some(STANDARD.encode(&certificate)),
+        x5t_s256: Some(URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &certificate))),
+        pair,
+    }
 }
 
 fn ec_key(name: &'static str, private: &str) -> Key {
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der(private), &SystemRandom::new())
         .expect("a fixture is PKCS #8");
-    Key { name, kid: thumbprint(pair.public_key().as_ref()), x5c: None, pair: Pair::Ec(Box::new(pair)) }
+    Key { name, kid: thumbprint(pair.public_key().as_ref()), x5c: None, x5t_s256: None, pair: Pair::Ec(Box::new(pair)) }
 }
 
 /// RFC 7515 section 4.1.7.

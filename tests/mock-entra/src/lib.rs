@@ -3,6 +3,7 @@
 //! [`Directory`] is the pure part: no network, and time is an argument. [`MockEntra`] serves it over HTTP, [`Upstream`] echoes.
 //! The HTTP interface is described in the crate's README.
 
+mod assertion;
 mod authority;
 mod changes;
 mod control;

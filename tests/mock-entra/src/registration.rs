@@ -72,12 +72,12 @@ pub(crate) struct Client {
     pub(crate) app_id: String,
     /// A public client has none (RFC 6749 section 2.1).
     pub(crate) secrets: Vec<String>,
+    /// Fixtures whose certificates it has.
+    pub(crate) certificates: Vec<&'static str>,
     /// Where codes may go; none: anywhere, and with the secret, if there is one.
     pub(crate) redirects: Option<Redirects>,
     /// Whether it may have tokens of its own.
     pub(crate) principal: bool,
-    /// The fixture whose certificate it may sign assertions with.
-    pub(crate) certificate: Option<&'static str>,
 }
 
 /// The redirect URIs of each platform, which decides how codes are redeemed.
@@ -114,14 +114,23 @@ impl Client {
             PUBLIC => Vec::new(),
             _ => return None,
         };
-        let certificate = (app_id == READER).then_some("app");
-        Some(Self { app_id: app_id.to_owned(), secrets, redirects: None, principal: true, certificate })
+        let certificates = match app_id {
+            BRIDGE => vec!["bridge"],
+            READER => vec!["app"],
+            _ => Vec::new(),
+        };
+        Some(Self { app_id: app_id.to_owned(), secrets, certificates, redirects: None, principal: true })
+    }
+
+    /// Whether it has nothing to prove itself with.
+    pub(crate) fn is_public(&self) -> bool {
+        self.secrets.is_empty() && self.certificates.is_empty()
     }
 
     /// The platform that a redirect URI belongs to; none if it is nobody's. An application without rules has it anywhere.
     pub(crate) fn platform(&self, redirect_uri: &str) -> Option<Platform> {
         let Some(redirects) = &self.redirects else {
-            return Some(if self.secrets.is_empty() { Platform::Public } else { Platform::Web });
+            return Some(if self.is_public() { Platform::Public } else { Platform::Web });
         };
         let asked = without_loopback_port(redirect_uri);
         let has = |uris: &[String]| uris.iter().any(|uri| without_loopback_port(uri) == asked);

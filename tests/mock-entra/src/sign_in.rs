@@ -9,9 +9,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::digest;
 use serde_json::{Value, json};
 
+use crate::assertion;
 use crate::authority::{Authority, Kind, Version};
 use crate::directory::Directory;
-use crate::keyring::Key;
 use crate::question::{Question, Resource};
 use crate::refusal::Refusal;
 use crate::registration::{Api, BRIDGE, Client, GRAPH, Platform, READER};
@@ -133,12 +133,24 @@ impl Directory {
         // The platform of the redirect URI decides for a code, the application itself for all else.
         let platform = match (grant, form.get("redirect_uri")) {
             ("authorization_code", Some(redirect_uri)) => client.platform(redirect_uri),
-            _ if client.secrets.is_empty() => Some(Platform::Public),
+            _ if client.is_public() => Some(Platform::Public),
             _ => Some(Platform::Web),
         };
-        match form.get("client_assertion") {
-            Some(assertion) => asserted(&client, assertion, &question, now)?,
-            None => authenticate(&client, platform, form.get("client_secret").map(String::as_str))?,
+        let is_asserted = match (form.get("client_assertion"), platform) {
+            (Some(assertion), Some(Platform::Web)) if !client.certificates.is_empty() => {
+                if required(&form, "client_assertion_type")? != assertion::TYPE {
+                    return Err(Refusal::new(400, "invalid_request", 900_144, "The client_assertion_type is unknown."));
+                }
+                let path = path_and_query.split('?').next().unwrap_or_default();
+                let audience = format!("https://{host}{path}");
+                let used = &mut self.assertions;
+                assertion::verify(assertion, &client.app_id, &client.certificates, &audience, used, now)?;
+                true
+            }
+            _ => false,
+        };
+        if !is_asserted {
+            authenticate(&client, platform, form.get("client_secret").map(String::as_str))?;
         }
         if grant == "authorization_code" && client.redirects.is_some() {
             match (platform, origin) {
@@ -173,7 +185,7 @@ impl Directory {
         form: &Form,
         now: i64,
     ) -> Result<Value, Refusal> {
-        if client.secrets.is_empty() {
+        if client.is_public() {
             let description = "A public client cannot use the client credentials flow.";
             return Err(Refusal::new(401, "unauthorized_client", 700_025, description));
         }
@@ -409,40 +421,6 @@ fn authenticate(client: &Client, platform: Option<Platform>, secret: Option<&str
             "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID.",
         ),
     }
-}
-
-/// A client's signed assertion («Microsoft identity platform certificate credentials», RFC 7523 section 3).
-fn asserted(client: &Client, assertion: &str, question: &Question, now: i64) -> Result<(), Refusal> {
-    let endpoint = format!("{}/oauth2/v2.0/token", question.base);
-    let is_good = || -> Option<bool> {
-        let key = Key::named(client.certificate?)?;
-        let (input, signature) = assertion.rsplit_once('.')?;
-        let (header, payload) = input.split_once('.')?;
-        let read = |text: &str| serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(text).ok()?).ok();
-        let (header, claims) = (read(header)?, read(payload)?);
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        let named =
-            claims["iss"] == client.app_id.as_str() && claims["sub"] == claims["iss"] && claims["jti"].is_string();
-        let timely = claims["exp"].as_i64()? > now && claims["nbf"].as_i64()? <= now + 300;
-        Some(
-            header["alg"] == "PS256"
-                && header["typ"] == "JWT"
-                && header["x5t#S256"] == key.thumbprint_sha256()?
-                && claims["aud"] == endpoint.as_str()
-                && named
-                && timely
-                && key.verifies_ps256(input.as_bytes(), &signature),
-        )
-    };
-    if is_good() == Some(true) {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        401,
-        "invalid_client",
-        700_027,
-        "The certificate with identifier used to sign the client assertion is not registered on application, or the assertion is not good.",
-    ))
 }
 
 /// HTTP Basic with both parts form-encoded (RFC 6749 section 2.3.1).

@@ -4,12 +4,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use mock_entra::{Directory, Refusal};
 use ring::digest;
+use ring::rand::SystemRandom;
+use ring::signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair};
 use serde_json::{Value, json};
 
 const NOW: i64 = 1_800_000_000;
 const LOGIN: &str = "login.microsoftonline.com";
 const V2: &str = "/8d7f1c2a-5b3e-4f60-9a71-2c4d6e8f0a1b/oauth2/v2.0";
 const DAEMON: &str = "client_id=aaaaaaaa-0000-4000-8000-000000000001&client_secret=worthless-secret";
+const BRIDGE: &str = "cccccccc-0000-4000-8000-000000000003";
 const PUBLIC: &str = "client_id=bbbbbbbb-0000-4000-8000-000000000002";
 const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters-0";
 
@@ -151,4 +154,83 @@ fn a_resource_must_be_a_name_of_the_scopes_api() {
     let code = code(&mut directory);
     let rest = format!("&code_verifier={VERIFIER}&resource=https%3A%2F%2Fapi.example.com");
     assert_eq!(redeem(&mut directory, &code, &rest).unwrap_err().code, 9_010_010);
+}
+
+/// An assertion of the client `bridge`, signed with its certificate's key unless another is given; both are merged over.
+fn assertion(encoding: &'static dyn RsaEncoding, header: Value, claims: Value) -> String {
+    let mut all = [
+        json!({"alg": "RS256", "typ": "JWT", "x5t": thumbprint(&digest::SHA1_FOR_LEGACY_USE_ONLY)}),
+        json!({
+            "aud": format!("https://{LOGIN}{V2}/token"),
+            "iss": BRIDGE,
+            "sub": BRIDGE,
+            "jti": "an-id",
+            "nbf": NOW,
+            "exp": NOW + 300,
+        }),
+    ];
+    for (document, changes) in all.iter_mut().zip([header, claims]) {
+        for (name, value) in changes.as_object().unwrap() {
+            document[name] = value.clone();
+        }
+    }
+    let signed = all.map(|document| URL_SAFE_NO_PAD.encode(document.to_string())).join(".");
+    let pair = RsaKeyPair::from_pkcs8(&der(include_str!("../keys/bridge.key.pem"))).unwrap();
+    let mut signature = vec![0; pair.public().modulus_len()];
+    pair.sign(encoding, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+fn der(pem: &str) -> Vec<u8> {
+    STANDARD.decode(pem.lines().filter(|line| !line.starts_with("-----")).collect::<String>()).unwrap()
+}
+
+fn thumbprint(algorithm: &'static digest::Algorithm) -> String {
+    URL_SAFE_NO_PAD.encode(digest::digest(algorithm, &der(include_str!("../keys/bridge.crt.pem"))))
+}
+
+fn asserting(directory: &mut Directory, assertion: &str) -> Result<Value, Refusal> {
+    let kind = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+    let form = format!(
+        "client_id={BRIDGE}&client_assertion_type={kind}&client_assertion={assertion}&grant_type=client_credentials\
+         &scope=https%3A%2F%2Fgraph.microsoft.com%2F.default"
+    );
+    token(directory, &form)
+}
+
+#[test]
+fn a_certificate_takes_the_secrets_place() {
+    let mut directory = Directory::new();
+    let rs256 = assertion(&RSA_PKCS1_SHA256, json!({}), json!({}));
+    assert!(asserting(&mut directory, &rs256).is_ok());
+    assert_eq!(asserting(&mut directory, &rs256).unwrap_err().code, 50_027, "it counts once");
+    let header = json!({"alg": "PS256", "x5t": null, "x5t#S256": thumbprint(&digest::SHA256)});
+    let ps256 = assertion(&RSA_PSS_SHA256, header, json!({"jti": "another-id"}));
+    assert!(asserting(&mut directory, &ps256).is_ok());
+}
+
+#[test]
+fn an_assertion_that_is_wrong_in_one_thing_is_refused() {
+    for (header, claims, code) in [
+        (json!({"alg": "HS256"}), json!({}), 50_027),
+        (json!({"alg": "PS256"}), json!({}), 700_027),
+        (json!({"x5t": null}), json!({}), 700_027),
+        (json!({"x5t": thumbprint(&digest::SHA256)}), json!({}), 700_027),
+        (json!({"x5t#S256": thumbprint(&digest::SHA1_FOR_LEGACY_USE_ONLY)}), json!({}), 700_027),
+        (json!({}), json!({"iss": "aaaaaaaa-0000-4000-8000-000000000001"}), 700_021),
+        (json!({}), json!({"sub": null}), 700_021),
+        (json!({}), json!({"aud": "https://login.microsoftonline.com/"}), 700_023),
+        (json!({}), json!({"exp": NOW - 300}), 700_024),
+        (json!({}), json!({"nbf": NOW + 301}), 700_024),
+        (json!({}), json!({"exp": null}), 50_027),
+        (json!({}), json!({"jti": null}), 50_027),
+        (json!({}), json!({"jti": ""}), 50_027),
+    ] {
+        let wrong = assertion(&RSA_PKCS1_SHA256, header.clone(), claims.clone());
+        let refusal = asserting(&mut Directory::new(), &wrong).unwrap_err();
+        assert_eq!((refusal.error, refusal.code), ("invalid_client", code), "{header} {claims}");
+    }
+    for assertion in ["", "a", "a.b", "a.b.c", "e30.e30.e30"] {
+        assert!(asserting(&mut Directory::new(), assertion).is_err(), "{assertion}");
+    }
 }

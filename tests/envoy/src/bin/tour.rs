@@ -9,12 +9,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
 use clap::builder::{FalseyValueParser, ValueParser};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use envoy_tests::envoy::wasm;
-use envoy_tests::example::{COMPOSE, documents, in_place, with_wasm};
+use envoy_tests::example::{COMPOSE, compose_environment, documents, in_place, with_wasm};
 use envoy_tests::patience::until;
 use envoy_tests::revocations::{BOOTSTRAP_KEY, Revocations, Service, command};
 use envoy_tests::token::{CONTOSO, FABRIKAM};
@@ -76,6 +78,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let token = place.entra.mint(json!({"claims": {"oid": USER}})).await;
     println!("  curl -i -H 'Authorization: Bearer {token}' {}", place.gate.url("/orders"));
     println!("  curl -s -d '{{\"expires_in\":-600}}' {}", place.entra.origin().url("/_mock/token"));
+    println!("  curl -s -H 'Authorization: Bearer {}' -d '{}' {}", initial(), client(), place.gate.url("/register"));
     println!("  export ENTRA_GATE_REVOCATIONS_URL={}", place.revocations.origin().url(""));
     println!("  export ENTRA_GATE_REVOCATIONS_TOKEN={BOOTSTRAP_KEY}");
     println!("  {} revocations revoke --tenant {CONTOSO} --user {USER} --reason 'by hand'", command().display());
@@ -104,7 +107,8 @@ async fn start() -> Result<(Place, Option<Running>), Box<dyn Error>> {
     let clusters = [entra, ("revocations", service.addr()), upstream];
     let bootstrap = in_place(with_wasm(bootstrap, &wasm()), &clusters, free(10_000), free(9901));
     let release = Release::newest();
-    let envoy = Envoy::start(&release, &bootstrap, 2, &[]).await.map_err(|failure| failure.to_string())?;
+    let envoy =
+        Envoy::start(&release, &bootstrap, 2, &compose_environment()).await.map_err(|failure| failure.to_string())?;
     println!("Envoy {} on {}, its administration on {}", release.version, envoy.url("/"), envoy.admin().url("/"));
     println!("The mock of Entra ID on {}", surroundings.entra.origin().url("/"));
     println!("The revocation service on {}", service.client().origin().url("/"));
@@ -128,6 +132,8 @@ fn free(port: u16) -> u16 {
 enum Promise {
     /// The upstream's answer.
     Passes,
+    /// A client that was made, in the gate's own answer.
+    Registered,
     /// A refusal: its status, its reason, and a part of its description.
     Refused(u16, &'static str, &'static str),
 }
@@ -150,6 +156,8 @@ struct Step {
     title: &'static str,
     before: Before,
     path: &'static str,
+    /// What is posted; none: nothing is.
+    body: Option<Value>,
     token: Token,
     promise: Promise,
 }
@@ -158,21 +166,44 @@ struct Step {
 enum Token {
     /// What the request before carried.
     Again,
+    /// Who has this may register a client.
+    Initial,
     /// A new one; members as in the mock's README.
     New(Value),
     None,
+    /// What Entra gives to the client that was registered.
+    Registered,
     /// Two in one header.
     Twice,
 }
 
 impl Step {
     fn new(title: &'static str, path: &'static str, token: Token, promise: Promise) -> Self {
-        Self { title, before: Before::Nothing, path, token, promise }
+        Self { title, before: Before::Nothing, path, body: None, token, promise }
+    }
+
+    fn posting(self, body: Value) -> Self {
+        Self { body: Some(body), ..self }
+    }
+
+    fn line(&self) -> String {
+        format!("{} {}", if self.body.is_some() { "POST" } else { "GET" }, self.path)
     }
 
     fn after(self, before: Before) -> Self {
         Self { before, ..self }
     }
+}
+
+/// What registers (RFC 7591): an application with a secret, which gets tokens of its own.
+fn client() -> Value {
+    json!({"client_name": "Night shift", "grant_types": ["client_credentials"], "scope": "api://orders/Orders.Read"})
+}
+
+/// Who has this may register.
+fn initial() -> String {
+    let variable = |(name, value)| (name == "ENTRA_GATE_INITIAL_ACCESS_TOKENS").then_some(value);
+    compose_environment().into_iter().find_map(variable).unwrap_or_default()
 }
 
 fn steps(stranger: &str) -> Vec<Step> {
@@ -224,6 +255,16 @@ fn steps(stranger: &str) -> Vec<Step> {
             Token::Twice,
             Promise::Refused(400, "request_malformed", "several"),
         ),
+        Step::new(
+            "a stranger registers a client",
+            "/register",
+            Token::None,
+            Promise::Refused(401, "access_denied", ""),
+        )
+        .posting(client()),
+        Step::new("a client registers, and Entra has it", "/register", Token::Initial, Promise::Registered)
+            .posting(client()),
+        Step::new("the token that Entra gives to that client", "/orders", Token::Registered, Promise::Passes),
         passes("a user at work", "/orders", user()),
         Step::new(
             "the same token, revoked by the command",
@@ -286,7 +327,7 @@ async fn tour(place: &Place) -> Result<bool, Box<dyn Error>> {
     for step in steps {
         story.go_on(step.before, place).await?;
         let seen = place.upstream.count().await;
-        let answer = place.gate.send(story.request(&step, place).await).await?;
+        let answer = place.gate.send(story.request(&step, place).await?).await?;
         let asked = place.upstream.count().await > seen;
         let told = story.took.take();
         let in_time = told.is_none_or(|took| took < WITHIN);
@@ -294,17 +335,22 @@ async fn tour(place: &Place) -> Result<bool, Box<dyn Error>> {
         kept += usize::from(good);
         let (promised, reason) = match &step.promise {
             Promise::Passes => ("200".to_owned(), ""),
+            Promise::Registered => ("201".to_owned(), ""),
             Promise::Refused(status, reason, _) => (status.to_string(), *reason),
         };
         let description = match &step.promise {
             Promise::Passes => String::new(),
+            Promise::Registered => {
+                story.client = serde_json::from_slice(&answer.body).unwrap_or_default();
+                described_client(&answer)
+            }
             Promise::Refused(..) => described(&answer),
         };
         let got = answer.reason().unwrap_or_default();
         let reason = if got == reason { got } else { format!("{got} (promised: {reason})") };
         let mark = if good { "✓" } else { "✗" };
         let took = told.map(|took| format!("\nrefused by every worker after {:.2} s", took.as_secs_f64()));
-        let request = format!("{}{}\nGET {}", step.title, took.unwrap_or_default(), step.path);
+        let request = format!("{}{}\n{}", step.title, took.unwrap_or_default(), step.line());
         table.add_row([mark, &request, &promised, &answer.status.to_string(), &reason, &description]);
     }
     place.entra.clear_faults().await;
@@ -326,6 +372,8 @@ struct Story {
     token: String,
     /// Unix seconds: tokens issued earlier are revoked.
     not_before: u64,
+    /// What the gate said of the client that registered.
+    client: Value,
     /// From the end of the command until every worker refused; told once.
     took: Option<Duration>,
 }
@@ -360,10 +408,15 @@ impl Story {
         Ok(answers.iter().all(|answer| answer.reason().as_deref() == Some("token_revoked")))
     }
 
-    async fn request(&mut self, step: &Step, place: &Place) -> Request {
-        let request = Request::get(step.path);
-        match &step.token {
+    async fn request(&mut self, step: &Step, place: &Place) -> Result<Request, Box<dyn Error>> {
+        let request = match &step.body {
+            Some(body) => Request::post(step.path, body),
+            None => Request::get(step.path),
+        };
+        Ok(match &step.token {
             Token::Again => request.bearer(&self.token),
+            Token::Initial => request.bearer(&initial()),
+            Token::Registered => request.bearer(&self.own_token(place).await?),
             Token::New(token) => {
                 self.token = place.entra.mint(token.clone()).await;
                 request.bearer(&self.token)
@@ -373,8 +426,29 @@ impl Story {
                 let token = place.entra.mint(json!({})).await;
                 request.bearer(&token).bearer(&token)
             }
-        }
+        })
     }
+
+    /// The registered client's own token (RFC 6749 section 4.4).
+    async fn own_token(&self, place: &Place) -> Result<String, Box<dyn Error>> {
+        let text = |name: &str| self.client[name].as_str().unwrap_or_default();
+        let credentials = STANDARD.encode(format!("{}:{}", text("client_id"), text("client_secret")));
+        let request = Request::new("POST", format!("/{CONTOSO}/oauth2/v2.0/token"))
+            .header("host", "login.microsoftonline.com")
+            .header("authorization", format!("Basic {credentials}"))
+            .body("grant_type=client_credentials&scope=api%3A%2F%2Forders%2F.default");
+        let answer: Value = serde_json::from_slice(&place.entra.origin().send(request).await?.body)?;
+        // Without one, the gate says what it thinks of that.
+        Ok(answer["access_token"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+/// What the client was told, without its secrets.
+fn described_client(answer: &Answer) -> String {
+    let client: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let told = client.as_object().into_iter().flatten();
+    let told = told.filter(|(name, _)| ["client_id", "client_name", "grant_types", "scope"].contains(&name.as_str()));
+    told.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join(", ")
 }
 
 fn described(answer: &Answer) -> String {
@@ -386,6 +460,7 @@ fn described(answer: &Answer) -> String {
 fn is_kept(promise: &Promise, answer: &Answer, asked: bool) -> bool {
     match promise {
         Promise::Passes => answer.status == 200 && asked,
+        Promise::Registered => answer.status == 201 && !asked && described_client(answer).contains("dcr: Night shift"),
         Promise::Refused(status, reason, words) => {
             answer.status == *status
                 && answer.reason().as_deref() == Some(*reason)

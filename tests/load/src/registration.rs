@@ -1,0 +1,341 @@
+//! What the registration bridge costs everybody else: a request's CPU time where it is configured, and the latency of
+//! requests while two hundred clients register at once, with a Graph that takes its time.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use envoy_tests::bootstrap::merge;
+use envoy_tests::configuration::workforce;
+use envoy_tests::http::Origin;
+use envoy_tests::patience::until;
+use envoy_tests::token::{CONTOSO, ORDERS};
+use envoy_tests::{Envoy, Request};
+use mock_entra::{Fault, FaultRule};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::document;
+use crate::machine::{Machine, Usage, cpu_of, on_cores};
+use crate::race::{self, DISTURBING, Length};
+use crate::record::{self, Versions};
+use crate::setup::{Filter, REPEATED, Setup, Stream};
+use crate::statistics::Spread;
+use crate::subject::Ground;
+use crate::tokens::{Pool, Pools};
+use crate::wrk::{Load, Outcome};
+
+/// The part's name, in `ONLY`, in `docs/performance.json` and in `docs/performance.md`.
+pub const PART: &str = "registration";
+/// Clients that register at once, a quarter of them confidential: three calls each, the others one.
+const CLIENTS: usize = 200;
+/// How long Graph takes for each call.
+const GRAPH: Duration = Duration::from_millis(300);
+/// Windows of each kind, and in a quick run; seconds of each.
+const WINDOWS: usize = 12;
+const WINDOWS_QUICK: usize = 3;
+const WINDOW_SECONDS: u64 = 3;
+/// Another length than the comparison's, of whose tokens there are many.
+const TOKEN_BYTES: usize = 2_000;
+/// The body of those requests that have one: what fits into one piece.
+const BODY_BYTES: usize = 1_024;
+/// p99 while clients register, against otherwise.
+const P99_AT_MOST: f64 = 1.05;
+
+/// What a run found.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+struct Record {
+    machine: Machine,
+    versions: Versions,
+    command: String,
+    /// The share of the machine that others used, at most.
+    others: f64,
+    /// A request's CPU time without the bridge and with it.
+    costs: Vec<Cost>,
+    /// Clients of all windows; each of them was registered.
+    clients: usize,
+    /// Seconds until the last of two hundred was registered.
+    burst_s: Spread,
+    /// p99 of requests, in microseconds.
+    p99_us: Spread,
+    /// The same while clients register.
+    p99_registering_us: Spread,
+    /// The ratio of both, window by window.
+    p99: Spread,
+}
+
+/// A kind of request, and the CPU time of the whole Envoy for one, in microseconds.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+struct Cost {
+    title: String,
+    without_us: Spread,
+    with_us: Spread,
+    /// The ratio of both, round by round.
+    ratio: Spread,
+}
+
+/// Measures all of it. A whole run is recorded.
+pub async fn bench(
+    ground: &Ground,
+    pools: &mut Pools,
+    machine: &Machine,
+    versions: &Versions,
+    length: Length,
+    quick: bool,
+) -> Result<()> {
+    let (costs, others_at_rest) = costs(ground, pools, length).await?;
+    let windows = if quick { WINDOWS_QUICK } else { WINDOWS };
+    let found = windows_of(ground, pools, windows).await?;
+    let record = Record {
+        machine: machine.clone(),
+        versions: versions.clone(),
+        command: format!("make bench ONLY={PART}"),
+        others: found.others.max(others_at_rest),
+        costs,
+        clients: found.clients,
+        burst_s: Spread::of(found.bursts),
+        p99: Spread::of_ratios(&found.busy, &found.still),
+        p99_us: Spread::of(found.still),
+        p99_registering_us: Spread::of(found.busy),
+    };
+    println!("{}", table(&record));
+    if !quick {
+        record::keep_part(PART, &record)?;
+        write(&record)?;
+        println!("written: its part of docs/performance.md and docs/performance.json");
+    }
+    Ok(())
+}
+
+/// Writes the document's part from what is recorded, if anything is.
+pub fn redraw() -> Result<()> {
+    record::kept_part(PART)?.as_ref().map_or(Ok(()), write)
+}
+
+fn gate(registers: bool) -> Value {
+    let mut gate = workforce(&json!({"token_versions": [2]}));
+    if registers {
+        gate["registration"] = json!({
+            "tenant": CONTOSO,
+            "client_id": "cccccccc-0000-4000-8000-000000000003",
+            "client_secret_env": "GATE_CLIENT_SECRET",
+            "upstreams": {"login": {"cluster": "entra"}, "graph": {"cluster": "entra"}},
+            "access": {"open": true},
+            "scopes": {
+                "api://orders/Orders.Read": {"resource": ORDERS, "id": "aaaaaaaa-1111-4111-8111-111111111111"},
+            },
+            "rate_limit": {"requests": 100_000, "interval": "1s"},
+        });
+    }
+    gate
+}
+
+fn setup(registers: bool, body_bytes: usize) -> Setup {
+    let filter = Filter::Gate(gate(registers));
+    Setup { token_bytes: TOKEN_BYTES, body_bytes, ..Setup::new(filter, Stream::Repeated(REPEATED)) }
+}
+
+/// What requests cost without the bridge and with it, in one race; and what others used of the machine.
+async fn costs(ground: &Ground, pools: &mut Pools, length: Length) -> Result<(Vec<Cost>, f64)> {
+    let kinds = [("without a body", 0), ("with a body of 1 KiB", BODY_BYTES)];
+    let setups: Vec<(String, Setup)> = kinds
+        .iter()
+        .flat_map(|(title, bytes)| {
+            [false, true].map(|registers| (format!("{title}, bridge: {registers}"), setup(registers, *bytes)))
+        })
+        .collect();
+    let (runners, others) = race::run(ground, pools, PART, &setups, length).await?;
+    let costs = kinds.iter().zip(runners.chunks(2)).filter_map(|((title, _), runners)| {
+        let [without, with] = runners else { return None };
+        Some(Cost {
+            title: (*title).to_owned(),
+            without_us: Spread::of(without.cpu()),
+            with_us: Spread::of(with.cpu()),
+            ratio: Spread::of_ratios(&with.cpu(), &without.cpu()),
+        })
+    });
+    Ok((costs.collect(), others))
+}
+
+/// What the windows found.
+#[derive(Default)]
+struct Found {
+    clients: usize,
+    bursts: Vec<f64>,
+    still: Vec<f64>,
+    busy: Vec<f64>,
+    others: f64,
+}
+
+async fn windows_of(ground: &Ground, pools: &mut Pools, windows: usize) -> Result<Found> {
+    let setup = setup(true, 0);
+    let pool = pools.of(&setup)?;
+    let mut command = on_cores(&setup.cores.envoy, ground.release.binary().as_os_str());
+    command.args(["--concurrency", "1", "--log-level", "warning"]);
+    let bootstrap = setup.bootstrap(ground.entra.addr());
+    let envoy = Envoy::start_by(command, &bootstrap).await.map_err(|failure| anyhow!("{failure}"))?;
+    until("a token passes", async || {
+        let answer = envoy.ingress().send(Request::get(&setup.path).bearer(&pool.first)).await.ok()?;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    let late = Fault { delay_ms: GRAPH.as_millis().try_into()?, ..Fault::default() };
+    let host = Some("graph.microsoft.com".to_owned());
+    ground.entra.faults().add(FaultRule { host, fault: late, ..FaultRule::default() });
+    // They warm up, and there is a token for Graph.
+    register_all(envoy.ingress(), 0).await?;
+    window(&envoy, &setup, &pool, None).await?;
+    let mut found = Found::default();
+    let before = Usage::now(cpu_of(envoy.process_id())?.as_secs_f64())?;
+    for round in 0..windows {
+        let mut order = [false, true];
+        order.rotate_left(round % 2);
+        for registers in order {
+            let (outcome, burst) = window(&envoy, &setup, &pool, registers.then_some(round + 1)).await?;
+            ensure!(outcome.refused == 0, "somebody was refused: {outcome:?}");
+            let p99 = outcome.p99_us as f64;
+            if let Some(burst) = burst {
+                found.busy.push(p99);
+                found.bursts.push(burst.as_secs_f64());
+                found.clients += CLIENTS;
+            } else {
+                found.still.push(p99);
+            }
+        }
+        let (still, busy) = (found.still[round], found.busy[round]);
+        eprintln!("{PART}: round {} of {windows}, p99, µs: {still}, {busy} while clients register", round + 1);
+    }
+    found.others = Usage::now(cpu_of(envoy.process_id())?.as_secs_f64())?.others_since(&before);
+    ground.entra.faults().clear();
+    Ok(found)
+}
+
+/// Sends requests for a while; what came of them, and how long the clients of a round took that registered meanwhile.
+async fn window(
+    envoy: &Envoy,
+    setup: &Setup,
+    pool: &Pool,
+    round: Option<usize>,
+) -> Result<(Outcome, Option<Duration>)> {
+    let (url, tokens) = (envoy.url(&setup.path), pool.valid.clone());
+    let (connections, cores) = (setup.connections, setup.cores.load.clone());
+    let sending = tokio::task::spawn_blocking(move || {
+        let load = Load {
+            url,
+            tokens: &tokens,
+            take: REPEATED,
+            repeated: REPEATED,
+            every: 0,
+            fresh: 0,
+            again: 0,
+            seed: 0,
+            connections,
+            seconds: WINDOW_SECONDS,
+            body_bytes: 0,
+        };
+        load.run(&cores)
+    });
+    let burst = match round {
+        Some(round) => {
+            // Until all connections are there.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let burst = register_all(envoy.ingress(), round).await?;
+            ensure!(!sending.is_finished(), "the clients took longer than the window: {burst:?}");
+            Some(burst)
+        }
+        None => None,
+    };
+    Ok((sending.await??, burst))
+}
+
+/// Two hundred clients at once, none of which is lost.
+async fn register_all(gate: &Origin, round: usize) -> Result<Duration> {
+    let mut clients = JoinSet::new();
+    let started = Instant::now();
+    for at in 0..CLIENTS {
+        let mut client = json!({
+            "client_name": format!("client {at} of round {round}"),
+            "redirect_uris": ["http://localhost/callback"],
+        });
+        if at % 4 > 0 {
+            merge(&mut client, &json!({"token_endpoint_auth_method": "none"}));
+        }
+        let gate = gate.clone();
+        clients.spawn(async move { gate.send(Request::post("/register", &client)).await });
+    }
+    while let Some(answer) = clients.join_next().await {
+        let answer = answer?.context("a registration was lost")?;
+        ensure!(answer.status == 201, "a registration failed: {}", answer.text());
+    }
+    Ok(started.elapsed())
+}
+
+fn write(record: &Record) -> Result<()> {
+    let Record { machine, versions, command, others, .. } = record;
+    let quiet = if *others > DISTURBING { "**the figures are disturbed**" } else { "quiet" };
+    let run = format!(
+        "| | |\n|---|---|\n\
+         | machine | {machine} |\n\
+         | versions | Envoy {}, wrk {}, a module of {} bytes |\n\
+         | command | `{command}` |\n\
+         | what else ran | at most {:.1} % of the machine: {quiet} |\n",
+        versions.envoy,
+        versions.wrk,
+        versions.module_bytes,
+        others * 100.0,
+    );
+    document::write_part(PART, &format!("{run}\n{}", table(record)))
+}
+
+fn table(record: &Record) -> String {
+    let quartiles = |spread: &Spread| format!("{:.2} – {:.2}", spread.lower_quartile, spread.upper_quartile);
+    let mut text =
+        "| µs of CPU a request | without the bridge | with it | ratio | quartiles |\n|---|---|---|---|---|\n"
+            .to_owned();
+    for Cost { title, without_us, with_us, ratio } in &record.costs {
+        let (without, with, ratio, quartiles) = (without_us.median, with_us.median, ratio.median, quartiles(ratio));
+        text += &format!("| {title} | {without:.1} | {with:.1} | {ratio:.2} | {quartiles} |\n");
+    }
+    let Record { clients, burst_s, p99_us, p99_registering_us, p99, .. } = record;
+    let verdict = if p99.median <= P99_AT_MOST { "reached" } else { "**not reached**" };
+    text + &format!(
+        "\n| {CLIENTS} clients register at once, Graph answering in {} ms | |\n|---|---|\n\
+         | registered, of those that asked | {clients} of {clients} |\n\
+         | seconds until the last of {CLIENTS} was registered (quartiles) | {:.2} ({}) |\n\
+         | p99 of other requests, µs: otherwise; meanwhile | {:.0}; {:.0} |\n\
+         | ratio (quartiles); at most {P99_AT_MOST} | {:.2} ({}); {verdict} |\n",
+        GRAPH.as_millis(),
+        burst_s.median,
+        quartiles(burst_s),
+        p99_us.median,
+        p99_registering_us.median,
+        p99.median,
+        quartiles(p99),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_was_missed_is_told() {
+        let spread = |value| Spread::of([value]);
+        let machine = Machine { processor: String::new(), cores: 2, memory_gib: 1, kernel: String::new() };
+        let versions = Versions { envoy: String::new(), wrk: String::new(), module_bytes: 0 };
+        let record = |ratio| Record {
+            machine: machine.clone(),
+            versions: versions.clone(),
+            command: String::new(),
+            others: 0.0,
+            costs: Vec::new(),
+            clients: CLIENTS,
+            burst_s: spread(1.0),
+            p99_us: spread(1.0),
+            p99_registering_us: spread(ratio),
+            p99: spread(ratio),
+        };
+        let is_missed = |ratio| table(&record(ratio)).contains("not reached");
+        assert_eq!([is_missed(P99_AT_MOST), is_missed(1.06)], [false, true]);
+    }
+}
