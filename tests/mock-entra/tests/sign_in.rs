@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use mock_entra::{Directory, Refusal};
+use mock_entra::{Directory, GraphCall, GraphKnobs, Refusal};
 use ring::digest;
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair};
@@ -233,4 +233,83 @@ fn an_assertion_that_is_wrong_in_one_thing_is_refused() {
     for assertion in ["", "a", "a.b", "a.b.c", "e30.e30.e30"] {
         assert!(asserting(&mut Directory::new(), assertion).is_err(), "{assertion}");
     }
+}
+
+/// What Graph answers to the bridge.
+fn graph(directory: &mut Directory, method: &str, target: &str, body: &Value) -> Value {
+    let form = format!(
+        "client_id={BRIDGE}&client_secret=worthless-bridge-secret&grant_type=client_credentials\
+         &scope=https%3A%2F%2Fgraph.microsoft.com%2F.default"
+    );
+    let token = token(directory, &form).unwrap();
+    let authorization = format!("Bearer {}", token["access_token"].as_str().unwrap());
+    let body = body.to_string();
+    let call = GraphCall { method, target, authorization: Some(&authorization), prefer: None, body: body.as_bytes() };
+    let answer = directory.graph(&call, NOW);
+    assert!(answer.status < 300, "{answer:?}");
+    answer.body
+}
+
+/// Signs a client in that Graph made, and redeems its code as a script of an origin, or as nobody's.
+fn sign_in(
+    directory: &mut Directory,
+    client: &str,
+    redirect_uri: &str,
+    origin: Option<&str>,
+    secret: &str,
+) -> Result<Value, Refusal> {
+    let uri: String = form_urlencoded::byte_serialize(redirect_uri.as_bytes()).collect();
+    let query =
+        format!("client_id={client}&response_type=code&redirect_uri={uri}&scope=api%3A%2F%2Forders%2FOrders.Read");
+    let location = directory.authorize(LOGIN, &format!("{V2}/authorize?{query}"), NOW)?;
+    let code = location.split_once("code=").unwrap().1;
+    let form = format!("client_id={client}&grant_type=authorization_code&redirect_uri={uri}&code={code}{secret}");
+    directory.token_from(origin, LOGIN, &format!("{V2}/token"), None, form.as_bytes(), NOW)
+}
+
+#[test]
+fn clients_that_graph_made_are_held_to_the_rules_of_their_platforms() {
+    let mut directory = Directory::new();
+    let application = json!({
+        "displayName": "x",
+        "publicClient": {"redirectUris": ["http://localhost/cb"]},
+        "spa": {"redirectUris": ["https://spa.example/cb"]},
+        "web": {"redirectUris": ["https://web.example/cb"]},
+    });
+    let made = graph(&mut directory, "POST", "/v1.0/applications", &application);
+    let client = made["appId"].as_str().unwrap();
+    let secret =
+        graph(&mut directory, "POST", &format!("/v1.0/applications(appId='{client}')/addPassword"), &json!({}));
+    let secret = format!("&client_secret={}", secret["secretText"].as_str().unwrap());
+    let script = Some("https://spa.example");
+    for (uri, origin, secret, code) in [
+        ("http://localhost:1234/cb", None, "", None),
+        ("http://localhost:1234/cb", script, "", Some(9_002_326)),
+        ("http://localhost/other", None, "", Some(50011)),
+        ("https://spa.example/cb", script, "", None),
+        ("https://spa.example/cb", None, "", Some(9_002_327)),
+        ("https://web.example/cb", None, secret.as_str(), None),
+        ("https://web.example/cb", None, "", Some(7_000_218)),
+        ("https://web.example/cb", script, secret.as_str(), Some(9_002_326)),
+    ] {
+        let outcome = sign_in(&mut directory, client, uri, origin, secret);
+        assert_eq!(outcome.err().map(|refusal| refusal.code), code, "{uri} {origin:?}");
+    }
+    // Tokens of its own need a service principal.
+    let own = format!("client_id={client}{secret}&grant_type=client_credentials&scope=api://orders/.default");
+    assert_eq!(token(&mut directory, &own).unwrap_err().code, 7_000_229);
+    graph(&mut directory, "POST", "/v1.0/servicePrincipals", &json!({"appId": client}));
+    assert!(token(&mut directory, &own).is_ok());
+}
+
+#[test]
+fn a_new_client_may_be_unknown_for_a_while() {
+    let mut directory = Directory::new();
+    directory.turn_graph(GraphKnobs { propagation: 1, ..GraphKnobs::default() });
+    let application = json!({"displayName": "x", "publicClient": {"redirectUris": ["http://localhost/cb"]}});
+    let made = graph(&mut directory, "POST", "/v1.0/applications", &application);
+    let client = made["appId"].as_str().unwrap();
+    let mut again = || sign_in(&mut directory, client, "http://localhost/cb", None, "");
+    assert_eq!(again().unwrap_err().code, 700_016);
+    assert!(again().is_ok());
 }
