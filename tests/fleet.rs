@@ -15,7 +15,7 @@ mod fleet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use fleet::{Asking, Dice, Heads, Load, changes, delta, published, simulate, snapshot};
+use fleet::{Asking, Deltas, Dice, Heads, Load, changes, published, simulate, snapshot};
 
 /// A change each ten seconds: 8,640 a day, so that at 24 h of token life some 9,000 are held.
 const EVERY: f64 = 10.0;
@@ -95,7 +95,7 @@ impl Run {
             }
         };
         let cost = |cost: Option<f64>| cost.map_or("–".to_owned(), dollars);
-        let thousands = fleet.to_string().replace("000", ",000");
+        let thousands = if *fleet < 1_000 { fleet.to_string() } else { format!("{},000", fleet / 1_000) };
         format!(
             "| {thousands} | {how} | {} | {}B | {:.1} s | {:.1} s | {} | {} |\n",
             figure(load.requests),
@@ -132,8 +132,8 @@ fn generated() -> String {
     }
     text.push_str("\n| what | bytes |\n|---|---|\n");
     for (what, bytes) in [
-        ("a delta of one change", delta(1)),
-        ("a delta of a hundred changes", delta(100)),
+        ("a delta of one change", Deltas::new().delta(1)),
+        ("a delta of a hundred changes", Deltas::new().delta(100)),
         ("a plain snapshot of 1,000 entries", snapshot(1_000)),
         ("a plain snapshot of 9,000 entries", snapshot(9_000)),
         ("a head without changes, 9,000 entries in a page", Heads::new(9_000).head(0)),

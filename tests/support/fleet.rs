@@ -5,7 +5,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra_gate::feed::document::Claims;
-use entra_gate::feed::page::{Paging, pack};
+use entra_gate::feed::page::{PageName, Paging};
 use entra_gate::revocation::fingerprint::HashKey;
 use entra_gate::revocation::{Entry, Rule, Subject};
 
@@ -24,12 +24,16 @@ pub(crate) mod weight {
 
 /// As the publisher has them (src/command/service/publish/round.rs).
 pub(crate) mod publisher {
-    pub(crate) const OVERLAP: u64 = 60;
+    pub(crate) const OVERLAP: u64 = 150;
     pub(crate) const REPACKED_PART: u64 = 64;
     pub(crate) const REPACKED: std::ops::RangeInclusive<u64> = 8..=2_000;
     /// A third of `--valid-for`.
     pub(crate) const SIGNED_ANEW: u64 = 100;
 }
+
+/// Records of a page, and bytes of a record.
+const PAGE: u64 = 16_384;
+const RECORD: u64 = 16;
 
 /// A user's entry, of a user with a number.
 pub(crate) fn entry(number: u64) -> Entry {
@@ -48,10 +52,27 @@ fn claims(sequence: u64, base: Option<u64>, changes_since: Option<u64>) -> Claim
     Claims { issuer: "entra-gate".into(), issued_at: NOW, expires, sequence, base, changes_since }
 }
 
-/// Bytes of a delta of so many entries.
-pub(crate) fn delta(entries: u64) -> u64 {
-    let entries: Vec<Entry> = (0..entries).map(entry).collect();
-    jws(&claims(NOW, Some(NOW), None).payload(&entries, None))
+/// Bytes of deltas.
+pub(crate) struct Deltas {
+    /// Without entries.
+    empty: u64,
+    /// A thousand entries more.
+    thousand: u64,
+}
+
+impl Deltas {
+    pub(crate) fn new() -> Self {
+        let weigh = |entries: u64| {
+            let entries: Vec<Entry> = (0..entries).map(entry).collect();
+            jws(&claims(NOW, Some(NOW), None).payload(&entries, None))
+        };
+        Self { empty: weigh(0), thousand: weigh(1_000) - weigh(0) }
+    }
+
+    /// Bytes of a delta of so many entries.
+    pub(crate) fn delta(&self, entries: u64) -> u64 {
+        self.empty + self.thousand * entries / 1_000
+    }
 }
 
 /// Bytes of a plain snapshot of so many entries.
@@ -72,18 +93,20 @@ pub(crate) struct Heads {
 
 impl Heads {
     pub(crate) fn new(held: u64) -> Self {
-        let key = HashKey::new([7; 16]);
-        let packed = pack((0..held).map(entry), key, 16_384);
-        let name = |body: &entra_gate::feed::page::Page| {
-            body.name(format!("/revocations/pages/{}", URL_SAFE_NO_PAD.encode(body.digest)))
+        // Whatever the digests are, they weigh the same.
+        let page = |records: u64| PageName {
+            path: format!("/revocations/pages/{}", URL_SAFE_NO_PAD.encode([7; 32])),
+            digest: [7; 32],
+            records: usize::try_from(records).unwrap(),
         };
-        let paging = Paging { key, pages: packed.pages.iter().map(name).collect() };
+        let full = held / PAGE;
+        let pages = (0..full).map(|_| PAGE).chain(Some(held % PAGE).filter(|rest| *rest > 0)).map(page).collect();
+        let paging = Paging { key: HashKey::new([7; 16]), pages };
         let weigh = |changes: u64| {
             let entries: Vec<Entry> = (0..changes).map(entry).collect();
             jws(&claims(NOW, None, Some(NOW)).payload(&entries, Some(&paging)))
         };
-        let pages = packed.pages.iter().map(|page| u64::try_from(page.body.len()).unwrap()).sum();
-        Self { empty: weigh(0), thousand: weigh(1_000) - weigh(0), pages }
+        Self { empty: weigh(0), thousand: weigh(1_000) - weigh(0), pages: held * RECORD }
     }
 
     pub(crate) fn head(&self, changes: u64) -> u64 {
@@ -125,6 +148,10 @@ pub(crate) struct Out {
     pub(crate) sequence: usize,
     /// What it weighs.
     pub(crate) bytes: u64,
+    /// Whoever holds fewer of them fetches pages.
+    pub(crate) since: usize,
+    /// How many pages, and what they weigh.
+    pub(crate) pages: (u64, u64),
 }
 
 /// What a publisher writes: heads, and how many bytes of pages.
@@ -149,8 +176,10 @@ pub(crate) fn published(changes: &[f64], seconds: f64, held: u64) -> (Vec<Out>, 
         packed = Some(pages);
         // What was out a while ago.
         let overlap = all.iter().rev().find(|out| out.from + publisher::OVERLAP as f64 <= at);
-        let told = sequence - overlap.map_or(0, |out| out.sequence).min(pages);
-        all.push(Out { from: at + WRITING, sequence, bytes: heads.head(u64::try_from(told).unwrap()) });
+        let since = overlap.map_or(0, |out| out.sequence).min(pages);
+        let bytes = heads.head(u64::try_from(sequence - since).unwrap());
+        let pages = (held.div_ceil(PAGE), heads.pages);
+        all.push(Out { from: at + WRITING, sequence, bytes, since, pages });
         next = changes[next..].partition_point(|change| *change <= at) + next;
         let news = changes.get(next).copied().unwrap_or(f64::INFINITY);
         at = news.max(at + PAUSE).min(at + publisher::SIGNED_ANEW as f64);
@@ -201,7 +230,7 @@ pub(crate) fn simulate(
     dice: &mut Dice,
 ) -> Load {
     const MOST: u64 = 400;
-    let gates = fleet.min(MOST);
+    let (gates, deltas) = (fleet.min(MOST), Deltas::new());
     let (mut requests, mut bytes, mut delays) = (0_u64, 0_u64, Vec::new());
     for _ in 0..gates {
         let (mut held, mut seen) = (0_usize, 0_usize);
@@ -217,20 +246,24 @@ pub(crate) fn simulate(
             let (now, sequence, weighs, next) = match asking {
                 Asking::Service(interval) => {
                     let now = changes.partition_point(|change| *change <= at);
-                    let weighs = if now > held { delta(u64::try_from(now - held).unwrap()) } else { 0 };
+                    let weighs = if now > held { deltas.delta(u64::try_from(now - held).unwrap()) } else { 0 };
                     (at, now, weighs, at + interval)
                 }
                 Asking::LongPoll(wait) => {
                     let news = changes.get(held).copied().unwrap_or(f64::INFINITY).max(at);
                     let answered = news.min(at + wait);
                     let now = changes.partition_point(|change| *change <= answered);
-                    let weighs = if now > held { delta(u64::try_from(now - held).unwrap()) } else { 0 };
+                    let weighs = if now > held { deltas.delta(u64::try_from(now - held).unwrap()) } else { 0 };
                     (answered, now, weighs, answered + WAY + 0.05)
                 }
                 Asking::Published(interval) => {
                     let newest = out.partition_point(|out| out.from <= at - stale);
                     let head = newest.checked_sub(1).and_then(|newest| out.get(newest));
                     let weighs = head.filter(|_| newest > seen).map_or(0, |head| head.bytes);
+                    if let Some(Out { pages: (number, weigh), .. }) = head.filter(|head| held < head.since) {
+                        requests += number;
+                        bytes += weigh + number * (weight::REQUEST + weight::HEADERS);
+                    }
                     seen = newest.max(seen);
                     (at, head.map_or(held, |head| head.sequence.max(held)), weighs, at + interval)
                 }

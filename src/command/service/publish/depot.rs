@@ -300,9 +300,7 @@ pub(super) mod tests {
         ] {
             assert_eq!(Destination::parse(text).unwrap().public_path(), public, "{text}");
         }
-        for wrong in
-            ["", "/srv", "file:srv", "file://host/srv", "s3:///x", "gs://bucket/x", "s3://b/x?y", "s3://u:p@b/x"]
-        {
+        for wrong in ["", "/srv", "file://host/srv", "s3:///x", "gs://bucket/x", "s3://b/x?y", "s3://u:p@b/x"] {
             let fault = Destination::parse(wrong).err().unwrap_or_else(|| panic!("{wrong}"));
             assert!(!fault.contains("u:p"), "{fault}");
         }
