@@ -8,7 +8,7 @@ SETUP := envoy/setup
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 WASM := dist/entra_gate.wasm
 # Bytes. Every Envoy worker compiles the filter, and every pod pulls it.
-WASM_BUDGET := 1250000
+WASM_BUDGET := 1350000
 ENVOY_VERSIONS := $(shell grep -v '^\#' $(SETUP)/versions)
 DEMO_ENVOY := $(firstword $(ENVOY_VERSIONS))
 FUZZ_SECONDS := 60
