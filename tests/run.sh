@@ -26,7 +26,7 @@ cargo build "${everything[@]}" --all-targets
 # Where a test runs, and the test.
 mapfile -t files < <(
   cargo test "${everything[@]}" --no-run --message-format=json-render-diagnostics |
-    sed -n 's/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"test":true.*"executable":"\([^"]*\)".*/\1 \2/p' |
+    sed -n 's/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"profile":{[^}]*"test":true}.*"executable":"\([^"]*\)".*/\1 \2/p' |
     case $kind in native) grep -v "^$root/tests/envoy " ;; envoy) grep "^$root/tests/envoy " ;; esac
 )
 [ ${#files[@]} -gt 0 ] || {
