@@ -105,10 +105,11 @@ async fn hear_one(
 ) -> Result<Option<Done>, ChangeFault> {
     let standing = reading::standing(&change.subject, connection).await?;
     let blocked = standing.is_some_and(|standing| standing.rule.effect() == Effect::Blocked);
+    let since = standing.and_then(|standing| standing.rule.blocked_since).unwrap_or_default();
     match change.wish {
         Wish::Lift if !blocked && !told_by_event => return Ok(None),
         Wish::Lift => {
-            let requests = requests(&change.subject, connection).await?;
+            let requests = requests(&change.subject, since, connection).await?;
             let holders = Holders::after(&requests);
             if blocked && !holders.holds(source) && !told_by_event {
                 return Ok(None);
@@ -122,7 +123,7 @@ async fn hear_one(
         }
         Wish::Block | Wish::BlockUntil(_) if blocked && !told_by_event => {
             let is_news = moment.grant(change.wish, &change.subject, standing).is_some()
-                || !Holders::after(&requests(&change.subject, connection).await?).holds(source);
+                || !Holders::after(&requests(&change.subject, since, connection).await?).holds(source);
             if !is_news {
                 return Ok(None);
             }
@@ -137,16 +138,21 @@ async fn hear_one(
     apply_one(change, stamp, moment, connection).await.map(Some)
 }
 
-/// What was asked about a subject's block, the oldest first.
-async fn requests(subject: &Subject, connection: &mut AnyConnection) -> Result<Vec<Request>, sqlx::Error> {
+/// What was asked about the block that a subject has had since then, the oldest first. Blocks from before have ended or
+/// were forgotten, and nobody holds them any more.
+async fn requests(subject: &Subject, since: Time, connection: &mut AnyConnection) -> Result<Vec<Request>, sqlx::Error> {
+    // A block that follows a lift within a second begins a little later than it was asked for.
+    const LEEWAY: Time = 60;
+    let since = i64::from(since.saturating_sub(LEEWAY)).saturating_mul(1_000);
     let (kind, realm, name) = place(subject);
     let rows = sqlx::query(
         "SELECT actor, action, changed FROM audit WHERE realm = $1 AND name = $2 AND kind = $3 \
-         AND (blocked <> 0 OR action = 'lift') ORDER BY id",
+         AND at >= $4 AND (blocked <> 0 OR action = 'lift') ORDER BY id",
     )
     .bind(realm)
     .bind(name)
     .bind(kind)
+    .bind(since)
     .fetch_all(connection)
     .await?;
     let read = |row: &AnyRow| {

@@ -299,6 +299,18 @@ async fn a_source_lifts_only_its_own_block_and_only_alone() {
 }
 
 #[tokio::test]
+async fn whoever_held_a_block_that_was_forgotten_holds_the_next_one_no_more() {
+    let (_place, store) = store().await;
+    let expires = 1_760_000_600;
+    hear(&store, &told("dir", None, vec![change(user(1), Wish::BlockUntil(expires))]), NOW).await;
+    assert_eq!(store.forget_expired(expires + 3_601).await.unwrap(), 1);
+    let later = u64::from(expires) + 4_000;
+    hear(&store, &told("okta", Some("disabled"), vec![change(user(1), Wish::Block)]), later).await;
+    let lift = hear(&store, &told("okta", Some("enabled"), vec![change(user(1), Wish::Lift)]), later + 1).await;
+    assert!(matches!(lift, Heard::Taken { changed: 1, unchanged: 0 }), "{lift:?}");
+}
+
+#[tokio::test]
 async fn a_directory_that_is_read_anew_changes_nothing_and_tells_nothing() {
     let (_place, store) = store().await;
     let page = told("dir", None, vec![change(user(1), Wish::BlockUntil(1_760_100_000)), change(user(2), THEN)]);
