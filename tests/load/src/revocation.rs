@@ -31,7 +31,7 @@ const PAGE_RECORDS: u64 = 16_384;
 /// Entries of the plain snapshot: about the most that the host takes.
 const PLAIN_ENTRIES: usize = 100_000;
 /// Windows of each kind, and seconds of each.
-const WINDOWS: usize = 10;
+const WINDOWS: usize = 6;
 const WINDOW_SECONDS: u64 = 3;
 /// Another length than the comparison's, of whose tokens there are many.
 const TOKEN_BYTES: usize = 2_000;
