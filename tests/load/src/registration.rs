@@ -113,7 +113,7 @@ pub fn redraw() -> Result<()> {
 }
 
 fn gate(registers: bool) -> Value {
-    let mut gate = workforce(&json!({"token_versions": [2]}));
+    let mut gate = workforce(&json!({}));
     if registers {
         gate["registration"] = json!({
             "tenant": CONTOSO,
