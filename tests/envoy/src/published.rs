@@ -92,7 +92,8 @@ impl Shelf {
     pub fn feed(&self) -> &'static str {
         match self.kind {
             Kind::Files => "https://revocations.example/feed",
-            Kind::S3 => "https://revocations.example/revocations/prod/feed",
+            // The bucket is in the host's name, as at Amazon.
+            Kind::S3 => "https://revocations.s3.us-east-1.amazonaws.com/prod/feed",
         }
     }
 
@@ -123,9 +124,6 @@ impl Shelf {
         publish.args(["revocations", "publish", "--to", &to, "--log", "json"]);
         publish.arg(format!("--database=sqlite:{}", service.place().join("revocations.db").display()));
         publish.arg("--keys").arg(service.place().join("keys"));
-        if self.kind == Kind::S3 {
-            publish.args(["--pages-at", "/revocations/prod"]);
-        }
         publish.envs([
             ("AWS_ACCESS_KEY_ID", "worthless"),
             ("AWS_SECRET_ACCESS_KEY", "worthless"),
