@@ -244,7 +244,14 @@ fn graph(directory: &mut Directory, method: &str, target: &str, body: &Value) ->
     let token = token(directory, &form).unwrap();
     let authorization = format!("Bearer {}", token["access_token"].as_str().unwrap());
     let body = body.to_string();
-    let call = GraphCall { method, target, authorization: Some(&authorization), prefer: None, body: body.as_bytes() };
+    let call = GraphCall {
+        host: "graph.microsoft.com",
+        method,
+        target,
+        authorization: Some(&authorization),
+        prefer: None,
+        body: body.as_bytes(),
+    };
     let answer = directory.graph(&call, NOW);
     assert!(answer.status < 300, "{answer:?}");
     answer.body
