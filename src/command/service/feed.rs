@@ -298,7 +298,7 @@ impl Publisher {
         let mut key = [0; 16];
         SystemRandom::new().fill(&mut key).map_err(|_| FeedFault::Keys(KeyFault::NotMade))?;
         let key = HashKey::new(key);
-        let (sequence, packed) = packed(store, key).await?;
+        let (sequence, packed) = packed(store, key, clock::seconds()).await?;
         let mut names: Vec<PageName> = Vec::new();
         let mut bodies = HashMap::new();
         for page in packed.pages {
@@ -386,10 +386,9 @@ pub(super) async fn signed(
 
 /// Everything in pages, and the place that this leads to: what changes from there on is to be told beside them, whether
 /// or not it got into them as well.
-pub(super) async fn packed(store: &Store, key: HashKey) -> Result<(u64, Packed), FeedFault> {
+pub(super) async fn packed(store: &Store, key: HashKey, now: u64) -> Result<(u64, Packed), FeedFault> {
     let sequence = store.head().await?.sequence;
     let (_, entries) = store.after(0).await?;
-    let now = clock::seconds();
     let packing = spawn_blocking(move || pack(living(entries, now), key, MAX_PAGE_RECORDS));
     Ok((sequence, packing.await.map_err(|_| FeedFault::Stopped)?))
 }

@@ -193,7 +193,7 @@ impl Press {
         }
         let pages = match self.pages.take() {
             Some(pages) if is_good(&pages, head.sequence, head.complete_from) => pages,
-            Some(_) | None => pack(&self.publication, &self.depot, &out).await?,
+            Some(_) | None => pack(&self.publication, &self.depot, &out, now).await?,
         };
         let overlap = out.overlap(now);
         let mut floor = overlap.min(pages.sequence);
@@ -263,10 +263,10 @@ fn is_good(pages: &Pages, sequence: u64, complete_from: u64) -> bool {
 }
 
 /// Packs everything, and writes the pages that are not out already.
-async fn pack(publication: &Publication, depot: &Depot, out: &Out) -> Result<Pages, RoundFault> {
+async fn pack(publication: &Publication, depot: &Depot, out: &Out, now: u64) -> Result<Pages, RoundFault> {
     let Publication { store, terms, to, .. } = publication;
     let public = terms.pages_at.clone().unwrap_or_else(|| to.public_path());
-    let (sequence, packed) = packed(store, out.key).await?;
+    let (sequence, packed) = packed(store, out.key, now).await?;
     let (mut names, mut bodies, mut records) = (Vec::new(), Vec::new(), 0_u64);
     for page in packed.pages {
         let name = page_name(&page);
