@@ -17,10 +17,10 @@ FUZZ_SECONDS := 60
 export ENTRA_GATE_WASM := $(CURDIR)/$(WASM)
 export ENTRA_GATE_ENVOYS := $(foreach v,$(ENVOY_VERSIONS),$(CURDIR)/.tools/envoy-$(v)/bin/envoy)
 
-.PHONY: help wasm command demo test bench diagnosis micro fixtures fuzz scripts fmt lint deny doc unit postgres size envoy agreement e2e compose clean
+.PHONY: help wasm command demo test bench diagnosis fleet micro fixtures fuzz scripts fmt lint deny doc unit postgres size envoy agreement e2e compose containers clean
 
 help: ## This list
-	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-9s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
 wasm: ## Builds the filter: dist/entra_gate.wasm
 	@$(SETUP)/wasm-cargo.sh build --release --locked -p entra-gate --lib
@@ -36,12 +36,11 @@ command: ## Builds the command: dist/entra-gate
 
 demo: wasm ## The tour: real Envoy, mock Entra, revocations, requests and answers; stays up until Ctrl-C, or not with ONCE=1
 	@$(SETUP)/envoy.sh $(DEMO_ENVOY)
-	@cargo build --locked -p mock-entra --bins
-	@cargo build --locked -p entra-gate --bin entra-gate --features command
-	@cargo run --locked -p envoy-tests --bin tour -- $(if $(ONCE),--once)
+	@cargo build --locked --features entra-gate/command -p mock-entra -p entra-gate -p envoy-tests --bins
+	@$(TARGET_DIR)/debug/tour $(if $(ONCE),--once)
 
 test: ## Everything that a change must pass
-	@.ci/steps scripts fmt lint deny doc unit postgres wasm size e2e compose
+	@.ci/steps scripts fmt lint deny doc unit postgres wasm size e2e containers
 
 bench: wasm fixtures ## What a request costs in the real Envoy, and the core natively; QUICK=1: a few minutes, ratios beside the recorded ones; ONLY=latency, ONLY=revocation (or another part): that alone
 	@$(SETUP)/wrk.sh
@@ -65,6 +64,9 @@ fixtures:
 diagnosis: ## Writes docs/diagnosis.md from a run
 	@ENTRA_GATE_WRITE=1 cargo test --locked --quiet -p entra-gate --test diagnosis -- the_page_shows_what_happens
 
+fleet: ## Writes the tables of docs/fleet.md from a simulation
+	@ENTRA_GATE_WRITE=1 cargo test --locked --quiet -p entra-gate --test fleet -- the_page_shows_what
+
 fuzz: ## Every fuzz target of tests/fuzz, FUZZ_SECONDS (60) each
 	@$(SETUP)/fuzz.sh $(FUZZ_SECONDS)
 
@@ -85,7 +87,7 @@ doc: ## Documentation, warnings denied
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
 unit: ## Unit and integration tests, natively
-	@cargo test --locked --workspace --exclude envoy-tests --features entra-gate/command --no-fail-fast -- --skip postgres::
+	@tests/run.sh native --skip postgres::
 
 postgres: ## The revocation service over PostgreSQL, which is brought by apt-get where it is absent
 	@tests/service/postgres.sh
@@ -96,19 +98,19 @@ size: ## The filter's size against its budget (after `make wasm`)
 envoy: ## Installs the supported versions of Envoy into .tools/
 	@$(SETUP)/envoy.sh
 
-# Cargo builds the binaries of a package for that package's own tests only; the mock and the command are other packages'.
 e2e: envoy agreement ## Tests with the real Envoy, every supported version (after `make wasm`)
-	@cargo build --locked -p mock-entra --bins
-	@cargo build --locked -p entra-gate --bin entra-gate --features command
-	@tests/envoy/all.sh
+	@tests/run.sh envoy
 
 agreement: ## Builds the filters of tests: dist/agreement.wasm (the host's verifier beside ours), dist/trap.wasm (ours, and a trap)
 	@$(SETUP)/wasm-cargo.sh build --release --locked -p agreement -p trap
 	@mkdir -p dist
 	@for name in agreement trap; do cp $(TARGET_DIR)/wasm32-wasip1/release/$$name.wasm dist/$$name.wasm; done
 
-compose: ## The docker compose example, run as a user would, where there is a Docker engine
+compose: ## The docker compose example, built from source and run as a user would, where there is a Docker engine
 	@envoy/compose/test.sh
+
+containers: ## The same, with the binaries that are built here (after `make e2e`)
+	@envoy/compose/test.sh --built
 
 clean: ## Removes what was built and installed here
 	@cargo clean

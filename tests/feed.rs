@@ -288,6 +288,63 @@ fn what_is_no_answer_of_the_feed_changes_nothing_and_is_told() {
     assert!(envoy.revokes(0, &user(9), u64::MAX));
 }
 
+/// Gives a worker single steps, and answers from the service, until it has nothing more to do at once or this is so.
+fn step_until(envoy: &mut Envoy, at: usize, service: &mut Service, so: impl Fn(&Envoy) -> bool) {
+    for _ in 0..20_000 {
+        if so(envoy) {
+            return;
+        }
+        if let Some(ask) = envoy.nodes[at].asked.clone() {
+            let answer = service.answer(&ask);
+            envoy.answer(at, answer);
+        }
+        let turn = envoy.turn(at, 1);
+        if !turn.is_busy && turn.ask.is_none() {
+            return;
+        }
+    }
+    panic!("worker {at} is still busy");
+}
+
+#[test]
+fn news_waits_neither_for_a_base_that_is_made_nor_for_one_that_is_loaded() {
+    let (mut envoy, mut service) = (Envoy::new(2, feed(&[1])), Service::new());
+    service.log.extend((0..9_000).map(block));
+    envoy.run(&mut service, 3);
+    // More than a thousand entries: worth a new base.
+    service.log.extend((9_000..10_100).map(block));
+    envoy.now += 1_000;
+    step_until(&mut envoy, 0, &mut service, |envoy| envoy.shared.now().sequence == 10_100);
+    for _ in 0..20 {
+        assert!(envoy.turn(0, 1).is_busy, "it makes a base");
+    }
+    service.log.push(block(20_000));
+    envoy.now += 1_000;
+    step_until(&mut envoy, 0, &mut service, |envoy| envoy.revokes(0, &user(20_000), u64::MAX));
+    assert_eq!(envoy.shared.now().generation.number, 1, "the base is not made yet");
+    step_until(&mut envoy, 1, &mut service, |envoy| envoy.revokes(1, &user(20_000), u64::MAX));
+    assert!(envoy.revokes(1, &user(20_000), u64::MAX));
+    step_until(&mut envoy, 0, &mut service, |envoy| envoy.shared.now().generation.number == 2);
+    let standing = envoy.shared.now();
+    assert_eq!((standing.deltas, standing.new_deltas, standing.new_entries, standing.records), (1, 1, 1, 10_100));
+    // Both load it, and what comes meanwhile is known before they are through.
+    for at in [0, 1] {
+        for _ in 0..3 {
+            assert!(envoy.turn(at, 1).is_busy, "worker {at} loads the base");
+        }
+    }
+    service.log.push(block(20_001));
+    envoy.now += 1_000;
+    for at in [0, 1] {
+        step_until(&mut envoy, at, &mut service, |envoy| envoy.revokes(at, &user(20_001), u64::MAX));
+        assert!(envoy.nodes[at].set.fed.sequence < 10_102, "worker {at} has not loaded everything");
+        assert!(envoy.revokes(at, &user(20_001), u64::MAX));
+    }
+    envoy.run(&mut service, 12);
+    check(&envoy, &service, 20_003);
+    assert_eq!(envoy.shared.now().generation.number, 2);
+}
+
 #[test]
 fn whatever_goes_wrong_the_end_is_right() {
     const USERS: u64 = 300;

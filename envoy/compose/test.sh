@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
 # Runs the docker compose example as a user would, with the user's files, and closes on «compose: N passed, N failed».
+#   envoy/compose/test.sh [--built]
+# --built leaves out the first half of the Dockerfile, which builds from source in a container: the images get what is built
+# in dist/ and target/debug already. It wants a Debian 12, whose C library the images have; elsewhere it builds from source.
 # The public base images are pulled; where no registry answers, stand-ins made from packages take their names for the
 # time of the test. Without a Docker engine it says that it skipped.
 set -euo pipefail
@@ -19,6 +22,14 @@ elif command -v docker-compose >/dev/null; then
   compose=(docker-compose)
 else
   skip "Docker has no Compose here"
+fi
+built=
+if [ "${1:-}" = --built ]; then
+  if grep -q '^VERSION_CODENAME=bookworm$' /etc/os-release 2>/dev/null; then
+    built=1
+  else
+    say "what is built here may want another C library than Debian 12's; building from source"
+  fi
 fi
 cd "$root/envoy/compose"
 compose+=(-f docker-compose.yaml -p entra-gate-test)
@@ -97,8 +108,31 @@ for image in "${images[@]}"; do
   fi
 done
 
-# Under a name, the toolchain outlives the clean-up and serves the next run.
-docker build --quiet --target toolchain --tag entra-gate-test/toolchain --file Dockerfile "$root" >/dev/null
+if [ -n "$built" ]; then
+  say "the images get what is built in dist/ and target/debug"
+  mkdir -p "$work/context/out" "$work/context/envoy/compose"
+  cp "$root/dist/entra_gate.wasm" "$work/context/out/"
+  for binary in entra-gate mock-entra tour; do
+    strip -o "$work/context/out/$binary" "${CARGO_TARGET_DIR:-$root/target}/debug/$binary"
+  done
+  cp -r envoy.yaml revocations-key "$work/context/envoy/compose/"
+  # The stage that builds, and the one that it begins from, give way to the files.
+  awk '
+    /^FROM /                 { is_built = / AS (toolchain|build)$/ }
+    / AS build$/             { print "FROM scratch AS build\nCOPY out/ /out/\n" }
+    !is_built
+  ' Dockerfile >"$work/context/Dockerfile"
+  {
+    echo "services:"
+    for service in $("${compose[@]}" config --services); do
+      printf '  %s: { build: { context: "%s", dockerfile: Dockerfile } }\n' "$service" "$work/context"
+    done
+  } >"$work/built.yaml"
+  compose+=(-f "$work/built.yaml")
+else
+  # Under a name, the toolchain outlives the clean-up and serves the next run.
+  docker build --quiet --target toolchain --tag entra-gate-test/toolchain --file Dockerfile "$root" >/dev/null
+fi
 
 # Any free ports: the usual ones may be taken by the example itself.
 export ENVOY_PORT=0 ADMIN_PORT=0 MOCK_PORT=0 REVOCATIONS_PORT=0

@@ -18,5 +18,5 @@ if command -v apt-get >/dev/null && ! [ -e /etc/postgresql-common/createcluster.
   as_root mkdir -p /etc/postgresql-common
   echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
 fi
-apt_install postgresql >&2
+apt_install postgresql openssl >&2
 programs || die "PostgreSQL was installed, and there is no initdb"

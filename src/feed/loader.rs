@@ -13,6 +13,8 @@ pub struct Loader {
     deltas: u32,
     /// Where the next chunk begins; none behind the last fingerprint of all.
     next: Option<Fingerprint>,
+    /// How many deltas were told ahead of the base to which they belong.
+    early: u32,
     /// Whether the generation is in force, and only deltas are read now.
     is_complete: bool,
     /// A generation under another key cannot take the place of the old one bit by bit: it is gathered here.
@@ -31,6 +33,12 @@ pub enum Loading {
 }
 
 impl Loader {
+    /// Whether all that a standing speaks of was loaded.
+    #[must_use]
+    pub fn holds(&self, standing: &Standing) -> bool {
+        self.is_complete && self.generation == standing.generation && self.deltas == standing.deltas
+    }
+
     /// Loads a chunk, or the entries of a delta.
     pub fn step(&mut self, standing: &Standing, board: &dyn Board, fed: &mut Fed, now: u64) -> Loading {
         if standing.generation.number == 0 {
@@ -44,6 +52,19 @@ impl Loader {
             if self.aside.is_none() {
                 fed.begin(standing.key);
             }
+        }
+        // What came since need not wait for the new base where what is held goes by the same key.
+        let is_early = !self.is_complete && self.aside.is_none() && fed.confirmed_at.is_some();
+        if is_early && self.early < standing.deltas {
+            let value = board.read(self.generation.delta(self.early)).unwrap_or_default();
+            let Some(told) = self.generation.read_delta(self.early, &value) else {
+                return Loading::Broken;
+            };
+            for (fingerprint, known) in told {
+                fed.add(fingerprint, known, now);
+            }
+            self.early = self.early.saturating_add(1);
+            return Loading::More;
         }
         let target = self.aside.as_deref_mut().unwrap_or(fed);
         if self.chunks < standing.chunks {

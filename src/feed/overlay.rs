@@ -1,6 +1,6 @@
 //! Entries by fingerprint, in no order yet: what a document told, until it is merged with what is held.
 //!
-//! They lie in 256 buckets by their first eight bits, so that putting them in order is many short steps and not one long.
+//! They lie in 1,024 buckets by their first ten bits, so that putting them in order is many short steps and not one long.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ use crate::revocation::fingerprint::Fingerprint;
 use crate::revocation::packed::Record;
 
 /// How many buckets there are.
-pub const BUCKETS: usize = 256;
+pub const BUCKETS: usize = 1 << BUCKET_BITS;
+const BUCKET_BITS: u32 = 10;
 
 /// The entries.
 #[derive(Default)]
@@ -77,12 +78,12 @@ impl Overlay {
 /// The first and the last fingerprint of a bucket.
 #[must_use]
 pub fn range_of(bucket: usize) -> (Fingerprint, Fingerprint) {
-    let first = u64::try_from(bucket).unwrap_or(u64::MAX) << 56;
-    (first, first | (u64::MAX >> 8))
+    let first = u64::try_from(bucket).unwrap_or(u64::MAX) << (u64::BITS - BUCKET_BITS);
+    (first, first | (u64::MAX >> BUCKET_BITS))
 }
 
 fn bucket_of(fingerprint: Fingerprint) -> usize {
-    usize::try_from(fingerprint >> 56).unwrap_or(usize::MAX)
+    usize::try_from(fingerprint >> (u64::BITS - BUCKET_BITS)).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

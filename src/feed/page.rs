@@ -11,12 +11,16 @@ use superboring::reexports::rsa::sha2::{Digest as _, Sha256};
 use super::document::MAX_RECORDS;
 use crate::jose::json::Object;
 use crate::revocation::entry::Entry;
-use crate::revocation::fingerprint::HashKey;
+use crate::revocation::fingerprint::{Fingerprint, HashKey};
 use crate::revocation::known::Known;
 use crate::revocation::packed::{RECORD_BYTES, Record};
 
-/// Most records in a page: 256 KiB, whose digest is computed in wasm within some milliseconds.
+/// Most records in a page: 256 KiB.
 pub const MAX_PAGE_RECORDS: usize = 16_384;
+/// How many bytes are hashed in a step.
+const HASH_STEP_BYTES: usize = 16 * 1024;
+/// How many bytes of records are taken in a step.
+const RECORDS_STEP_BYTES: usize = 1_000 * RECORD_BYTES;
 /// Longest path of a page, in bytes.
 const MAX_PATH_BYTES: usize = 2_048;
 /// The only format so far.
@@ -118,27 +122,75 @@ impl PageName {
         json!({ "path": self.path, "sha256": URL_SAFE_NO_PAD.encode(self.digest), "records": self.records })
     }
 
-    /// The records of a page's body, if it is the page that is named and its fingerprints go on from the last.
+    /// Begins with a page's body, if it is as long as the records that are named.
     ///
     /// # Errors
-    /// Why it is not.
-    pub fn open(&self, body: &[u8], after: Option<u64>) -> Result<Vec<Record>, PageFault> {
+    /// [`PageFault::Length`].
+    pub fn begin(self, body: Vec<u8>) -> Result<Opening, PageFault> {
         if body.len() != self.records.saturating_mul(RECORD_BYTES) {
             return Err(PageFault::Length);
         }
-        if digest(body) != self.digest {
-            return Err(PageFault::Digest);
+        Ok(Opening { name: self, body, hash: Sha256::new(), hashed: 0, taken: 0 })
+    }
+
+    /// The records of a page's body, if it is the page that is named and its fingerprints go on from the last: all steps in
+    /// one, for whoever has the time.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn open(&self, body: &[u8], mut after: Option<Fingerprint>) -> Result<Vec<Record>, PageFault> {
+        let mut opening = self.clone().begin(body.to_vec())?;
+        let mut all = Vec::with_capacity(self.records);
+        while let Some(records) = opening.step(&mut after)? {
+            all.extend(records);
         }
-        let records: Vec<Record> = Record::all(body).ok_or(PageFault::Length)?.collect();
-        let mut last = after;
+        Ok(all)
+    }
+}
+
+/// A page that is being opened: hashed to its end before the first record is taken, all of it in steps.
+pub struct Opening {
+    name: PageName,
+    body: Vec<u8>,
+    hash: Sha256,
+    hashed: usize,
+    taken: usize,
+}
+
+impl Opening {
+    /// Does a tenth of a millisecond's worth; the records that this step brought, none at the end. `after` is the last
+    /// fingerprint so far.
+    ///
+    /// # Errors
+    /// Why it is not the page that is named.
+    pub fn step(&mut self, after: &mut Option<Fingerprint>) -> Result<Option<Vec<Record>>, PageFault> {
+        if let Some(part) = part(&self.body, self.hashed, HASH_STEP_BYTES) {
+            self.hash.update(part);
+            self.hashed = self.hashed.saturating_add(part.len());
+            let is_whole = self.hashed >= self.body.len();
+            if is_whole && PageDigest::from(self.hash.finalize_reset()) != self.name.digest {
+                return Err(PageFault::Digest);
+            }
+            return Ok(Some(Vec::new()));
+        }
+        let Some(part) = part(&self.body, self.taken, RECORDS_STEP_BYTES) else {
+            return Ok(None);
+        };
+        self.taken = self.taken.saturating_add(part.len());
+        let records: Vec<Record> = Record::all(part).ok_or(PageFault::Length)?.collect();
         for record in &records {
-            if last.is_some_and(|last| record.fingerprint <= last) {
+            if after.is_some_and(|last| record.fingerprint <= last) {
                 return Err(PageFault::Order);
             }
-            last = Some(record.fingerprint);
+            *after = Some(record.fingerprint);
         }
-        Ok(records)
+        Ok(Some(records))
     }
+}
+
+/// The next so many bytes; none behind the last.
+fn part(body: &[u8], from: usize, most: usize) -> Option<&[u8]> {
+    body.get(from..).filter(|rest| !rest.is_empty()).map(|rest| rest.get(..most).unwrap_or(rest))
 }
 
 /// An absolute path of printable characters, and not the beginning of another authority.

@@ -122,7 +122,7 @@ impl Rewrite {
         Self { overlay, over, bucket: 0, writer }
     }
 
-    /// Writes one of 256 parts. What is held must be the same in all steps.
+    /// Writes one of 1,024 parts. What is held must be the same in all steps.
     #[must_use]
     pub fn step(mut self: Box<Self>, fed: &Fed, board: &dyn Board, now: u64) -> Rewriting {
         if self.bucket >= BUCKETS {

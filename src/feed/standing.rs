@@ -11,7 +11,7 @@ use super::source::Feed;
 use crate::keys::freshness::{Millis, millis};
 use crate::revocation::fingerprint::HashKey;
 
-/// How long a worker that fetches is waited for, from its last sign of life. It gives one at every tick.
+/// How long a worker that fetches is waited for, from its last sign of life.
 const LEASE: Duration = Duration::from_secs(3);
 /// The longest pause after failures, unless the interval is longer.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
@@ -144,6 +144,12 @@ impl Standing {
     #[must_use]
     pub fn taken(self, me: u64, now: Millis) -> Self {
         Self { owner: me, lease_until: now.saturating_add(millis(LEASE)), ..self }
+    }
+
+    /// Whether the worker that has it is soon no longer waited for. It need not say at every turn that it is there.
+    #[must_use]
+    pub fn is_lease_short(&self, now: Millis) -> bool {
+        self.lease_until < now.saturating_add(millis(LEASE) / 2)
     }
 
     /// After an answer that was good.

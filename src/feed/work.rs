@@ -1,10 +1,10 @@
 //! What the worker that fetches does with an answer: from the body to a new standing, in steps, and nothing in between
 //! that others could mistake for the end.
 
-use super::board::{Board, DELTA_ENTRIES};
+use super::board::{Board, DELTA_ENTRIES, Generation};
 use super::document::{Claims, MAX_RECORDS};
 use super::overlay::Overlay;
-use super::page::{PageFault, PageName};
+use super::page::{Opening, PageFault, PageName};
 use super::reader::{BodyFault, Document, Reader, Reading};
 use super::rewrite::{Over, Rewrite, Rewriting, Writer, Written};
 use super::source::Feed;
@@ -91,6 +91,8 @@ impl FeedFault {
 
 /// What a worker has in hand.
 pub enum Work {
+    /// A document that has to wait until all of what it builds upon is held here.
+    Read(Box<Document>),
     /// A body that is being read.
     Reading(Box<Reader>),
     /// A packed snapshot, some of whose pages are still to come.
@@ -102,6 +104,8 @@ pub enum Work {
 /// A packed snapshot whose pages come one after another.
 pub struct Pages {
     names: std::vec::IntoIter<PageName>,
+    /// The one that is there.
+    page: Option<Opening>,
     after: Option<Fingerprint>,
     writer: Writer,
     publication: Publication,
@@ -115,8 +119,6 @@ pub struct Publication {
     sequence: u64,
     /// When it ends, in Unix seconds; 0 for never.
     expires: u64,
-    /// Whether it comes from the feed, and not from what is held.
-    news: News,
 }
 
 /// What comes next.
@@ -148,6 +150,8 @@ pub enum End {
         /// When the document ends, in Unix seconds; 0 for never.
         expires: u64,
     },
+    /// There is a new base of what was held, and of what came meanwhile.
+    Compacted(Written, Carried),
     /// It was refused.
     Failed(FeedFault),
     /// There is a new generation.
@@ -162,6 +166,8 @@ pub struct Desk<'a> {
     pub standing: &'a Standing,
     /// What this worker holds.
     pub fed: &'a Fed,
+    /// Whether that is all of it.
+    pub is_loaded: bool,
     /// Where it is written.
     pub board: &'a dyn Board,
     /// Who verifies.
@@ -183,19 +189,11 @@ impl Work {
             .map_err(FeedFault::Body)
     }
 
-    /// Begins to make a new base of what is held, all of it and nothing else.
-    #[must_use]
-    pub fn compact(desk: &Desk<'_>) -> Self {
-        let Standing { key, signer, sequence, expires, .. } = *desk.standing;
-        let writer = Writer::new(desk.standing, desk.nonce);
-        let rewrite = Rewrite::new(Overlay::default(), Over::Held, desk.fed, writer, desk.now);
-        Self::Rewriting(Box::new(rewrite), Publication { key, signer, sequence, expires, news: News::None })
-    }
-
     /// Does some tenths of a millisecond's worth.
     #[must_use]
     pub fn step(self, desk: &Desk<'_>) -> Next {
         match self {
+            Self::Read(document) => take(*document, desk).unwrap_or_else(failed),
             Self::Reading(reader) => {
                 let budget = if reader.is_verified() { STEP_BYTES } else { HASH_STEP_BYTES };
                 match reader.step(budget, desk.signatures, desk.now) {
@@ -204,7 +202,7 @@ impl Work {
                     Err(fault) => failed(FeedFault::Body(fault)),
                 }
             }
-            Self::Paging(pages) => pages.next(desk.board),
+            Self::Paging(pages) => pages.step(desk),
             Self::Rewriting(rewrite, publication) => match rewrite.step(desk.fed, desk.board, desk.now) {
                 Rewriting::More(rewrite) => Next::Step(Self::Rewriting(rewrite, publication)),
                 Rewriting::Done(written) => Next::End(End::Published(written, publication)),
@@ -219,16 +217,15 @@ fn failed(fault: FeedFault) -> Next {
 
 /// What a document means to what is held.
 fn take(document: Document, desk: &Desk<'_>) -> Result<Next, FeedFault> {
-    let Document { claims, paging, entries, key, signer } = document;
-    let Claims { sequence, base, changes_since, .. } = claims;
-    let expires = claims.expires.unwrap_or(0);
+    let Document { claims: Claims { sequence, base, changes_since, expires, .. }, key, signer, .. } = document;
+    let expires = expires.unwrap_or(0);
     let standing = desk.standing;
     let held = if standing.is_held(desk.feed) { standing.sequence } else { 0 };
     if sequence < held {
         return Err(FeedFault::Older { found: sequence, held });
     }
     let is_needed = !standing.goes_on(desk.feed);
-    let publication = Publication { key, signer, sequence, expires, news: News::Some };
+    let publication = Publication { key, signer, sequence, expires };
     let writer = || Writer::new(standing, desk.nonce);
     // A snapshot that tells what changed since a state that is held is a delta for whoever holds it.
     let goes_on = !is_needed && signer == standing.signer && key == standing.key;
@@ -236,12 +233,13 @@ fn take(document: Document, desk: &Desk<'_>) -> Result<Next, FeedFault> {
         if sequence == held && !is_needed {
             return Ok(Next::End(End::Confirmed { expires }));
         }
+        let Document { paging, entries, .. } = document;
         return Ok(match paging {
             Some(paging) => {
                 let mut writer = writer();
                 writer.push_apart(entries.all());
                 let names = paging.pages.into_iter();
-                Next::Step(Work::Paging(Box::new(Pages { names, after: None, writer, publication })))
+                Next::Step(Work::Paging(Box::new(Pages { names, page: None, after: None, writer, publication })))
             }
             None => {
                 let rewrite = Rewrite::new(entries, Over::Nothing, desk.fed, writer(), desk.now);
@@ -255,16 +253,21 @@ fn take(document: Document, desk: &Desk<'_>) -> Result<Next, FeedFault> {
     if sequence == held {
         return Ok(Next::End(End::Confirmed { expires }));
     }
-    if desk.fed.len().saturating_add(entries.len()) > MAX_RECORDS {
+    if desk.fed.len().saturating_add(document.entries.len()) > MAX_RECORDS {
         return Err(FeedFault::TooManyEntries);
     }
-    if entries.len() > SMALL_DELTA {
+    let is_small = document.entries.len() <= SMALL_DELTA;
+    if !is_small && !desk.is_loaded {
+        return Ok(Next::Step(Work::Read(Box::new(document))));
+    }
+    let Document { entries, .. } = document;
+    if !is_small {
         let rewrite = Rewrite::new(entries, Over::Held, desk.fed, writer(), desk.now);
         return Ok(Next::Step(Work::Rewriting(Box::new(rewrite), publication)));
     }
-    // What is held already needs no room.
+    // What is held already needs no room. Who has not loaded all of it cannot tell.
     let is_news = |(fingerprint, told): &(Fingerprint, Known)| {
-        desk.fed.get(*fingerprint).is_none_or(|held| told.merge_at(Some(held), desk.now) != held)
+        !desk.is_loaded || desk.fed.get(*fingerprint).is_none_or(|held| told.merge_at(Some(held), desk.now) != held)
     };
     let all: Vec<(Fingerprint, Known)> = entries.all().filter(is_news).collect();
     let mut deltas = 0_u32;
@@ -280,27 +283,33 @@ fn take(document: Document, desk: &Desk<'_>) -> Result<Next, FeedFault> {
 impl Pages {
     /// Takes the page that was asked for.
     #[must_use]
-    pub fn receive(mut self: Box<Self>, body: &[u8], desk: &Desk<'_>) -> Next {
-        let Some(name) = self.names.next() else {
-            return Next::Step(Work::Paging(self));
-        };
-        match name.open(body, self.after) {
-            Ok(records) => {
-                self.after = records.last().map(|record| record.fingerprint);
-                for record in records {
-                    self.writer.push(record.fingerprint, record.into(), desk.board, desk.now);
-                }
+    pub fn receive(mut self: Box<Self>, body: Vec<u8>) -> Next {
+        match self.names.next().map(|name| name.begin(body)).transpose() {
+            Ok(page) => {
+                self.page = page;
                 Next::Step(Work::Paging(self))
             }
             Err(fault) => failed(FeedFault::Page(fault)),
         }
     }
 
-    fn next(mut self: Box<Self>, board: &dyn Board) -> Next {
+    fn step(mut self: Box<Self>, desk: &Desk<'_>) -> Next {
+        if let Some(page) = &mut self.page {
+            match page.step(&mut self.after) {
+                Ok(Some(records)) => {
+                    for record in records {
+                        self.writer.push(record.fingerprint, record.into(), desk.board, desk.now);
+                    }
+                }
+                Ok(None) => self.page = None,
+                Err(fault) => return failed(FeedFault::Page(fault)),
+            }
+            return Next::Step(Work::Paging(self));
+        }
         if let Some(page) = self.names.as_slice().first() {
             return Next::Page(page.path.clone(), self);
         }
-        match self.writer.finish(board) {
+        match self.writer.finish(desk.board) {
             Some(written) => Next::End(End::Published(written, self.publication)),
             None => Next::Step(Work::Paging(self)),
         }
@@ -327,11 +336,6 @@ impl End {
             }
             .confirmed(feed, now, News::Some),
             Self::Published(written, publication) => {
-                let [even, odd] = before.most_chunks;
-                let most_chunks = match written.generation.parity() {
-                    0 => [even.max(written.chunks), odd],
-                    _ => [even, odd.max(written.chunks)],
-                };
                 let standing = Standing {
                     generation: written.generation,
                     chunks: written.chunks,
@@ -343,16 +347,22 @@ impl End {
                     signer: publication.signer,
                     sequence: publication.sequence,
                     expires: publication.expires,
-                    most_chunks,
+                    most_chunks: written.most_chunks(&before),
                     ..before
                 };
-                match publication.news {
-                    News::None => Standing { lease_until: 0, ..standing },
-                    news @ News::Some => {
-                        Standing { etag, snapshot_wanted: false, ..standing }.confirmed(feed, now, news)
-                    }
-                }
+                Standing { etag, snapshot_wanted: false, ..standing }.confirmed(feed, now, News::Some)
             }
+            // How it was asked, and when it was confirmed, is as before.
+            Self::Compacted(written, carried) => Standing {
+                generation: written.generation,
+                chunks: written.chunks,
+                records: written.records,
+                deltas: written.deltas.saturating_add(carried.deltas),
+                new_deltas: carried.deltas,
+                new_entries: carried.entries,
+                most_chunks: written.most_chunks(&before),
+                ..before
+            },
         }
     }
 }
@@ -366,6 +376,97 @@ impl Standing {
         self.new_deltas > MOST_DELTAS
             || self.new_entries > (self.records / 80).max(1_024)
             || over > (self.records / 4).max(1_000)
+    }
+}
+
+impl Written {
+    /// Most chunks that the places of either parity ever held.
+    fn most_chunks(&self, before: &Standing) -> [u32; 2] {
+        let [even, odd] = before.most_chunks;
+        match self.generation.parity() {
+            0 => [even.max(self.chunks), odd],
+            _ => [even, odd.max(self.chunks)],
+        }
+    }
+}
+
+/// A new base of what is held, which is made while the feed goes on being asked.
+pub struct Compaction {
+    /// What is held.
+    generation: Generation,
+    /// How many of its deltas go into the base. Those that come later are carried over.
+    merged: u32,
+    stage: Stage,
+}
+
+enum Stage {
+    Writing(Box<Rewrite>),
+    Carrying(Written, Carried),
+}
+
+/// What came while a base was made, and was written behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// How many deltas.
+    pub deltas: u32,
+    /// How many entries.
+    pub entries: u32,
+}
+
+/// What a step of it came to.
+pub enum Compacting {
+    /// It is done, if no delta has come since: [`End::Compacted`].
+    Done(End),
+    /// What came meanwhile is not on the board.
+    Lost,
+    /// There is more to do.
+    More(Compaction),
+}
+
+impl Compaction {
+    /// Begins. All of what is held must be here.
+    #[must_use]
+    pub fn new(desk: &Desk<'_>) -> Self {
+        let writer = Writer::new(desk.standing, desk.nonce);
+        let rewrite = Rewrite::new(Overlay::default(), Over::Held, desk.fed, writer, desk.now);
+        let Standing { generation, deltas: merged, .. } = *desk.standing;
+        Self { generation, merged, stage: Stage::Writing(Box::new(rewrite)) }
+    }
+
+    /// Whether what it began from still stands.
+    #[must_use]
+    pub fn is_of(&self, standing: &Standing) -> bool {
+        self.generation == standing.generation
+    }
+
+    /// Does some tenths of a millisecond's worth. The desk's standing is how the feed stands by now.
+    #[must_use]
+    pub fn step(self, desk: &Desk<'_>) -> Compacting {
+        let (written, carried) = match self.stage {
+            Stage::Writing(rewrite) => {
+                let stage = match rewrite.step(desk.fed, desk.board, desk.now) {
+                    Rewriting::More(rewrite) => Stage::Writing(rewrite),
+                    Rewriting::Done(written) => Stage::Carrying(written, Carried::default()),
+                };
+                return Compacting::More(Self { stage, ..self });
+            }
+            Stage::Carrying(written, carried) => (written, carried),
+        };
+        let from = self.merged.saturating_add(carried.deltas);
+        if from >= desk.standing.deltas {
+            return Compacting::Done(End::Compacted(written, carried));
+        }
+        let value = desk.board.read(self.generation.delta(from)).unwrap_or_default();
+        let Some(told) = self.generation.read_delta(from, &value) else {
+            return Compacting::Lost;
+        };
+        let to = written.deltas.saturating_add(carried.deltas);
+        desk.board.write(written.generation.delta(to), &written.generation.write_delta(to, &told));
+        let carried = Carried {
+            deltas: carried.deltas.saturating_add(1),
+            entries: carried.entries.saturating_add(u32::try_from(told.len()).unwrap_or(u32::MAX)),
+        };
+        Compacting::More(Self { stage: Stage::Carrying(written, carried), ..self })
     }
 }
 

@@ -9,7 +9,7 @@ use super::loader::{Loader, Loading};
 use super::reader::{BodyFault, is_expired};
 use super::source::Feed;
 use super::standing::Standing;
-use super::work::{Desk, End, FeedFault, Next, Pages, Work, clear_unused};
+use super::work::{Compacting, Compaction, Desk, End, FeedFault, Next, Pages, Work, clear_unused};
 use crate::jose::signature::Signatures;
 use crate::keys::freshness::{Millis, millis};
 use crate::revocation::set::Fed;
@@ -27,6 +27,8 @@ pub struct Worker {
     me: u64,
     loader: Loader,
     hand: Hand,
+    /// Beside what is in hand.
+    compaction: Option<Compaction>,
     sweep: Sweep,
 }
 
@@ -100,13 +102,15 @@ pub struct Room<'a> {
     pub nonce: u64,
     /// Milliseconds since the epoch.
     pub now: Millis,
+    /// Whether requests are served from what is held, so that a turn has to be as short as it can be, whatever time there is.
+    pub is_gentle: bool,
 }
 
 impl Worker {
     /// A worker of this number, which should be random.
     #[must_use]
     pub fn new(me: u64) -> Self {
-        Self { me, loader: Loader::default(), hand: Hand::Empty, sweep: Sweep::default() }
+        Self { me, loader: Loader::default(), hand: Hand::Empty, compaction: None, sweep: Sweep::default() }
     }
 
     /// Loads what is on the board, as long as there is time.
@@ -116,7 +120,7 @@ impl Worker {
         };
         loop {
             let loading = self.loader.step(&standing, room.board, fed, room.now / 1_000);
-            if loading != Loading::More || !has_time() {
+            if loading != Loading::More || room.is_gentle || !has_time() {
                 return loading;
             }
         }
@@ -132,23 +136,24 @@ impl Worker {
         if loading == Loading::Broken && !standing.snapshot_wanted {
             self.update(room, |standing| Some(Standing { snapshot_wanted: true, ..standing }));
         }
-        let mut turn = Turn::default();
-        if loading != Loading::More {
-            turn = self.work(fed, room, has_time);
-            if turn == Turn::default() {
-                self.sweep(fed, standing.generation, room.now);
-                turn = self.begin(fed, room, loading);
-            }
+        let mut turn = self.work(fed, room, has_time);
+        if turn == Turn::default() {
+            turn = self.begin(room);
+        }
+        if turn == Turn::default() && loading == Loading::Current {
+            while self.compact(fed, room, &mut turn) && !room.is_gentle && has_time() {}
+            self.sweep(fed, standing.generation, room.now);
         }
         self.keep_lease(room);
-        turn.is_busy = loading == Loading::More || matches!(self.hand, Hand::Working { .. });
+        turn.is_busy =
+            loading == Loading::More || matches!(self.hand, Hand::Working { .. }) || self.compaction.is_some();
         // What was published a moment ago is there for this worker as well.
         turn.is_busy |= turn.ended.is_some();
         turn
     }
 
     /// Takes the answer to what was asked last. An answer that nobody waits for is dropped.
-    pub fn receive(&mut self, answer: Result<Answer, FeedFault>, fed: &mut Fed, room: &Room<'_>) -> Option<End> {
+    pub fn receive(&mut self, answer: Result<Answer, FeedFault>, room: &Room<'_>) -> Option<End> {
         match std::mem::replace(&mut self.hand, Hand::Empty) {
             Hand::Asking { standing, .. } => match answer {
                 Ok(Answer::Body { body, etag }) => match Work::begin(body, room.feed, &standing) {
@@ -172,8 +177,7 @@ impl Worker {
             },
             Hand::Paging { standing, pages, etag, .. } => match answer {
                 Ok(Answer::Body { body, .. }) => {
-                    let next = pages.receive(&body, &desk(&standing, fed, room));
-                    return self.go_on(next, standing, etag, room).ended;
+                    return self.go_on(pages.receive(body), standing, etag, room).ended;
                 }
                 Ok(Answer::NotModified) => return self.end(End::Failed(FeedFault::NotModified), None, room),
                 Err(fault) => return self.end(End::Failed(fault), None, room),
@@ -185,6 +189,7 @@ impl Worker {
 
     /// What is in hand is worth nothing once somebody else has gone on.
     fn drop_if_overtaken(&mut self, now: &Standing) {
+        self.compaction.take_if(|compaction| now.owner != self.me || !compaction.is_of(now));
         let begun = match &self.hand {
             Hand::Asking { standing, .. } | Hand::Paging { standing, .. } | Hand::Working { standing, .. } => standing,
             Hand::Empty => return,
@@ -199,9 +204,11 @@ impl Worker {
         loop {
             match std::mem::replace(&mut self.hand, Hand::Empty) {
                 Hand::Working { standing, work, etag } => {
-                    let next = work.step(&desk(&standing, fed, room));
+                    // Entries in JSON take so long that the time has to be used.
+                    let is_one_step = room.is_gentle && !matches!(work, Work::Reading(_));
+                    let next = work.step(&self.desk(&standing, fed, room));
                     let turn = self.go_on(next, standing, etag, room);
-                    if turn != Turn::default() || !has_time() {
+                    if turn != Turn::default() || is_one_step || !has_time() {
                         return turn;
                     }
                 }
@@ -220,6 +227,10 @@ impl Worker {
     fn go_on(&mut self, next: Next, standing: Standing, etag: Option<String>, room: &Room<'_>) -> Turn {
         match next {
             Next::Step(work) => {
+                // Both would write the next generation, and this one is newer.
+                if matches!(work, Work::Paging(_) | Work::Rewriting(..)) {
+                    self.compaction = None;
+                }
                 self.hand = Hand::Working { standing, work, etag };
                 Turn::default()
             }
@@ -238,22 +249,50 @@ impl Worker {
         }
     }
 
-    /// Takes something upon this worker, if it is time and nobody else does.
-    fn begin(&mut self, fed: &Fed, room: &Room<'_>, loading: Loading) -> Turn {
+    /// Makes a new base of what is held when there is much beside the old one, a step at a time; whether there is another.
+    fn compact(&mut self, fed: &Fed, room: &Room<'_>, turn: &mut Turn) -> bool {
+        let me = self.me;
+        let Some((standing, mark)) = room.board.standing().filter(|(standing, _)| self.loader.holds(standing)) else {
+            return false;
+        };
+        let Some(compaction) = self.compaction.take() else {
+            let is_wanted = standing.is_held(room.feed) && standing.wants_compaction(self.sweep.counted);
+            let is_alone = matches!(self.hand, Hand::Asking { .. } | Hand::Empty);
+            if is_wanted && is_alone && standing.is_free(me, room.now) {
+                let taken = standing.taken(me, room.now);
+                let begun = room.board.swap(&taken, mark);
+                self.compaction = begun.then(|| Compaction::new(&self.desk(&taken, fed, room)));
+            }
+            return self.compaction.is_some();
+        };
+        match compaction.step(&self.desk(&standing, fed, room)) {
+            Compacting::More(compaction) => self.compaction = Some(compaction),
+            Compacting::Lost => {}
+            Compacting::Done(end) => {
+                if let End::Compacted(written, _) = &end {
+                    clear_unused(written, &standing, room.board);
+                }
+                let published = end.standing(standing, room.feed, room.now, None);
+                if room.board.swap(&published, mark) {
+                    turn.ended = Some(end);
+                    // What was asked meanwhile builds on the same, in another form.
+                    if let Hand::Asking { standing, .. } | Hand::Working { standing, .. } = &mut self.hand {
+                        *standing = published;
+                    }
+                }
+            }
+        }
+        self.compaction.is_some()
+    }
+
+    /// Asks, if it is time and nobody else does.
+    fn begin(&mut self, room: &Room<'_>) -> Turn {
         let (feed, now, me) = (room.feed, room.now, self.me);
         let is_empty = matches!(self.hand, Hand::Empty);
         let free = room.board.standing().filter(|(standing, _)| is_empty && standing.is_free(me, now));
         let Some((standing, mark)) = free else {
             return Turn::default();
         };
-        if loading == Loading::Current && standing.is_held(feed) && standing.wants_compaction(self.sweep.counted) {
-            let taken = standing.taken(me, now);
-            if room.board.swap(&taken, mark) {
-                let work = Work::compact(&desk(&taken, fed, room));
-                self.hand = Hand::Working { etag: taken.etag.clone(), standing: taken, work };
-            }
-            return Turn::default();
-        }
         if !standing.is_due(feed, now) {
             return Turn::default();
         }
@@ -280,9 +319,18 @@ impl Worker {
         is_told.then_some(end)
     }
 
+    fn desk<'a>(&self, standing: &'a Standing, fed: &'a Fed, room: &'a Room<'a>) -> Desk<'a> {
+        let Room { feed, board, signatures, nonce, now, .. } = *room;
+        let is_loaded = self.loader.holds(standing);
+        Desk { feed, standing, fed, is_loaded, board, signatures, nonce, now: now / 1_000 }
+    }
+
     fn keep_lease(&self, room: &Room<'_>) {
-        if !matches!(self.hand, Hand::Empty) {
-            self.update(room, |standing| (standing.owner == self.me).then(|| standing.taken(self.me, room.now)));
+        if !matches!(self.hand, Hand::Empty) || self.compaction.is_some() {
+            self.update(room, |standing| {
+                (standing.owner == self.me && standing.is_lease_short(room.now))
+                    .then(|| standing.taken(self.me, room.now))
+            });
         }
     }
 
@@ -313,9 +361,4 @@ impl Worker {
             (*counted, *over, *next) = (*over, 0, 0);
         }
     }
-}
-
-fn desk<'a>(standing: &'a Standing, fed: &'a Fed, room: &'a Room<'a>) -> Desk<'a> {
-    let Room { feed, board, signatures, nonce, now } = *room;
-    Desk { feed, standing, fed, board, signatures, nonce, now: now / 1_000 }
 }

@@ -15,7 +15,8 @@ use crate::feed::worker::{Answer, Ask, Room, Worker};
 use crate::keys::document::Address;
 use crate::revocation::fingerprint::HashKey;
 
-/// How long a turn may keep the event loop from its requests. A step that was begun is ended.
+/// How long a turn may keep the event loop from its requests. A step that was begun is ended. Where requests are served from
+/// what is held, a turn is one step, some tenth of a millisecond.
 const TURN: Duration = Duration::from_micros(400);
 /// How long a new VM may, before its first request.
 const FIRST_TURN: Duration = Duration::from_millis(8);
@@ -78,7 +79,7 @@ impl Feeder {
     }
 
     fn take(&mut self, answer: Result<Answer, FeedFault>, feed: &Feed, gate: &Gate) {
-        let ended = self.with_room(feed, gate, |worker, fed, room| worker.receive(answer, fed, room));
+        let ended = self.with_room(feed, gate, |worker, _, room| worker.receive(answer, room));
         if let Some(end) = &ended {
             tell(end, feed, gate);
         }
@@ -107,8 +108,11 @@ impl Feeder {
         act: impl FnOnce(&mut Worker, &mut crate::revocation::set::Fed, &Room<'_>) -> T,
     ) -> T {
         let (board, signatures, nonce, now) = (&self.board, &HostSignatures, host::random(), host::now());
-        let room = Room { feed, board, signatures, nonce, now };
-        act(&mut self.worker, &mut gate.revocations.borrow_mut().fed, &room)
+        let fed = &mut gate.revocations.borrow_mut().fed;
+        // Until something is held nobody is served, and what is about to be stale must not wait either.
+        let is_gentle = fed.age(now).is_some_and(|age| age < feed.max_staleness / 4);
+        let room = Room { feed, board, signatures, nonce, now, is_gentle };
+        act(&mut self.worker, fed, &room)
     }
 }
 
@@ -125,7 +129,7 @@ fn tell(end: &End, feed: &Feed, gate: &Gate) {
         End::Appended { entries, sequence, .. } => {
             host::log(LogLevel::Info, || format!("revocations: {entries} new, sequence {sequence}: {}", feed.url));
         }
-        End::Published(written, _) => {
+        End::Compacted(written, _) | End::Published(written, _) => {
             host::log(LogLevel::Info, || format!("revocations: a base of {}: {}", written.records, feed.url));
         }
     }

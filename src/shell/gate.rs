@@ -41,7 +41,7 @@ use crate::revocation::Revocations;
 
 /// Between ticks while requests wait.
 const TICK_WAITING: Duration = Duration::from_millis(10);
-/// Between ticks while there is more of the revocation feed to work at: with turns as short as they are, about a fifth of
+/// Between ticks while there is more of the revocation feed to work at: with turns as short as they are, some hundredths of
 /// the worker's time.
 const TICK_BUSY: Duration = Duration::from_millis(2);
 /// Between ticks otherwise: how soon a worker sees what another fetched.

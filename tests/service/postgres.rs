@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A cluster for all tests, made anew.
 struct Cluster {
     port: u16,
+    /// Its certificate, which nobody else trusts.
+    certificate: PathBuf,
     /// The shell that stops the server when this process has ended, whichever way.
     _keeper: Child,
 }
@@ -73,12 +75,30 @@ impl Cluster {
         ]);
         let output = initdb.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut certify = as_owner(Path::new("openssl"));
+        certify.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+        certify.args(["-keyout", "data/server.key", "-out", "data/server.crt", "-subj", "/CN=postgres", "-days", "1"]);
+        certify.args(["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=IP:127.0.0.1"]);
+        let output = certify.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let certificate = place.join("data/server.crt");
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         // The end of the shell's input is the end of this process.
         let script = "\"$@\" >log 2>&1 & server=$!; cat >/dev/null; kill -QUIT $server; wait $server; rm -rf \"$PWD\"";
         let mut keeper = as_owner(Path::new("sh"));
         keeper.args(["-c", script, "keeper"]).arg(programs.join("postgres"));
-        keeper.args(["-D", "data", "-k", "", "-c", "listen_addresses=127.0.0.1", "-p", &port.to_string()]);
+        keeper.args([
+            "-D",
+            "data",
+            "-k",
+            "",
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "ssl=on",
+            "-p",
+            &port.to_string(),
+        ]);
         let keeper = keeper.stdin(Stdio::piped()).spawn().unwrap();
         let started = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err()
@@ -87,7 +107,7 @@ impl Cluster {
             assert!(started.elapsed() < PATIENCE, "{}", fs::read_to_string(place.join("log")).unwrap());
             std::thread::sleep(Duration::from_millis(20));
         }
-        Self { port, _keeper: keeper }
+        Self { port, certificate, _keeper: keeper }
     }
 
     fn options(&self, database: &str) -> PgConnectOptions {
@@ -398,6 +418,32 @@ async fn the_audit_and_the_sequence_cannot_be_rewritten() {
     let held: i64 = sqlx::query("SELECT held FROM feed").fetch_one(&mut connection).await.unwrap().get(0);
     assert_eq!(held, 1);
     assert_eq!(service.document("").await.claims.sequence, 1);
+}
+
+#[tokio::test]
+async fn a_database_elsewhere_shows_its_certificate() {
+    let database = Database::make().await;
+    let certificate = database.cluster.certificate.display();
+    let trusting = format!("{}?sslmode=verify-full&sslrootcert={certificate}", database.url());
+    let with = |url: &str| {
+        let options = Options::default().own_keys().argument(&format!("--database={url}"));
+        options.variable("PGPASSWORD", PASSWORD).variable("ENTRA_GATE_REVOCATIONS_KEYS_SECRET", SECRET)
+    };
+    let options = with(&trusting);
+    let service = tokio::task::spawn_blocking(move || options.start()).await.unwrap();
+    service.revoke_user(USER).await;
+    let mut connection = PgConnection::connect_with(&database.cluster.options("postgres")).await.unwrap();
+    let sessions =
+        sqlx::query("SELECT s.ssl FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) WHERE a.datname = $1");
+    let sessions = sessions.bind(&database.name).fetch_all(&mut connection).await.unwrap();
+    assert!(sessions.len() > 2 && sessions.iter().all(|session| session.get::<bool, _>(0)));
+    // The system's authorities do not know it, and another name is not in it.
+    let elsewhere = trusting.replace("@127.0.0.1:", "@localhost:");
+    for url in [format!("{}?sslmode=verify-full", database.url()), elsewhere] {
+        let options = with(&url);
+        let (code, said) = tokio::task::spawn_blocking(move || options.fails_to_start()).await.unwrap();
+        assert!(code == 1 && said.contains("certificate"), "{code}: {said}");
+    }
 }
 
 #[tokio::test]

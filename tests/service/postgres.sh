@@ -11,5 +11,5 @@ if ! programs=$("$root/envoy/setup/postgres.sh"); then
 fi
 cd "$root"
 export ENTRA_GATE_POSTGRES=$programs
-# The same packages and features as `make unit`, so that nothing is built anew.
-exec cargo test --locked --workspace --exclude envoy-tests --features entra-gate/command --test service -- postgres::
+# The same packages and features as for all tests, so that nothing is built anew.
+exec cargo test --locked --workspace --features entra-gate/command --test service -- postgres::

@@ -267,6 +267,7 @@ impl Envoy {
                 signatures: &Software,
                 nonce: self.dice.number(),
                 now: self.now,
+                is_gentle: steps % 2 == 1,
             },
         );
         let mut left = steps;
@@ -291,8 +292,9 @@ impl Envoy {
             signatures: &Software,
             nonce: self.dice.number(),
             now: self.now,
+            is_gentle: false,
         };
-        let ended = node.worker.receive(answer, &mut node.set.fed, &room);
+        let ended = node.worker.receive(answer, &room);
         node.ended.extend(ended);
     }
 

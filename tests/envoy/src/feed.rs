@@ -134,15 +134,32 @@ impl Feed {
         state.log.len()
     }
 
-    /// Replaces all that it knows. The sequence goes on.
+    /// Replaces all that it knows, and has the snapshot ready. The sequence goes on.
     pub fn replace(&self, entries: Vec<Value>) {
-        let mut state = self.state();
-        let sequence = state.log.len().max(state.forgotten) + 1;
+        let (sequence, form, key) = {
+            let state = self.state();
+            (state.log.len().max(state.forgotten) + 1, state.form, state.key)
+        };
         // Those that are no longer true are no entries at all.
         let mut log = vec![Value::Null; sequence.saturating_sub(entries.len())];
         log.extend(entries);
+        // Nobody who asks in the meantime has to wait.
+        let snapshot = Snapshot::new(&log, form, key);
+        let mut state = self.state();
         state.forgotten = log.len();
+        state.hold(log.len(), snapshot);
         state.log = log;
+    }
+
+    /// Makes the snapshot of what it knows now. Without optimisation that takes seconds for tens of thousands of entries,
+    /// longer than whoever asks waits.
+    pub fn prepare(&self) {
+        let (log, form, key) = {
+            let state = self.state();
+            (state.log.clone(), state.form, state.key)
+        };
+        let snapshot = Snapshot::new(&log, form, key);
+        self.state().hold(log.len(), snapshot);
     }
 
     /// From now on it behaves like this.
@@ -306,33 +323,51 @@ impl State {
     }
 
     fn make_snapshot(&mut self) -> Vec<u8> {
-        let sequence = self.log.len();
-        let entries: Vec<&Value> = self.log.iter().filter(|entry| !entry.is_null()).collect();
-        let mut claims = json!({"iss": "feed", "iat": 1, "seq": sequence});
-        match self.form {
-            Form::Plain => claims["entries"] = json!(entries),
-            Form::Packed(records) => {
-                let members: Vec<&Map<String, Value>> = entries.iter().filter_map(|entry| entry.as_object()).collect();
-                let read = members.into_iter().map(|members| Entry::read(members).expect("an entry"));
-                let key = HashKey::new([7; 16]);
-                let packed = pack(read, key, records);
-                let mut names = Vec::new();
-                for page in packed.pages {
-                    let path = format!("{PAGES}{}", URL_SAFE_NO_PAD.encode(page.digest));
-                    names.push(page.name(path.clone()));
-                    self.pages.insert(path, page.body);
-                }
-                claims["packed"] = Paging { key, pages: names }.to_json();
-                claims["entries"] = packed.rest.iter().flat_map(Entry::to_json).collect();
-            }
-        }
-        let body = Feed::document(self.key, &claims);
-        self.snapshot = Some((sequence, body.clone()));
+        let snapshot = Snapshot::new(&self.log, self.form, self.key);
+        let body = snapshot.body.clone();
+        self.hold(self.log.len(), snapshot);
         body
+    }
+
+    fn hold(&mut self, sequence: usize, snapshot: Snapshot) {
+        self.pages.extend(snapshot.pages);
+        self.snapshot = Some((sequence, snapshot.body));
     }
 
     fn count(&mut self, kind: &'static str, answer: (u16, String, Vec<u8>)) -> (u16, String, Vec<u8>) {
         *self.served.entry(kind).or_default() += 1;
         answer
+    }
+}
+
+/// A snapshot, and the pages that it names.
+struct Snapshot {
+    body: Vec<u8>,
+    pages: Vec<(String, Vec<u8>)>,
+}
+
+impl Snapshot {
+    fn new(log: &[Value], form: Form, key: u8) -> Self {
+        let entries: Vec<&Value> = log.iter().filter(|entry| !entry.is_null()).collect();
+        let mut claims = json!({"iss": "feed", "iat": 1, "seq": log.len()});
+        let mut pages = Vec::new();
+        match form {
+            Form::Plain => claims["entries"] = json!(entries),
+            Form::Packed(records) => {
+                let members: Vec<&Map<String, Value>> = entries.iter().filter_map(|entry| entry.as_object()).collect();
+                let read = members.into_iter().map(|members| Entry::read(members).expect("an entry"));
+                let hash = HashKey::new([7; 16]);
+                let packed = pack(read, hash, records);
+                let mut names = Vec::new();
+                for page in packed.pages {
+                    let path = format!("{PAGES}{}", URL_SAFE_NO_PAD.encode(page.digest));
+                    names.push(page.name(path.clone()));
+                    pages.push((path, page.body));
+                }
+                claims["packed"] = Paging { key: hash, pages: names }.to_json();
+                claims["entries"] = packed.rest.iter().flat_map(Entry::to_json).collect();
+            }
+        }
+        Self { body: Feed::document(key, &claims), pages }
     }
 }

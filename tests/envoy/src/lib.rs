@@ -12,6 +12,7 @@ pub mod example;
 pub mod feed;
 pub mod http;
 pub mod patience;
+pub mod published;
 pub mod python;
 pub mod renewal;
 pub mod revocations;

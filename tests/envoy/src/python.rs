@@ -13,12 +13,22 @@ use crate::envoy::repository;
 #[must_use]
 pub fn with(package: &str, version: Option<&str>) -> PathBuf {
     let requirement = version.map_or_else(|| package.to_owned(), |version| format!("{package}=={version}"));
-    let place = repository().join(".tools").join(requirement.replace("==", "-"));
+    with_all(package, &[&requirement])
+}
+
+/// Python with some packages, installed into `.tools/` unless a module of the first is there.
+///
+/// # Panics
+/// When they cannot be installed.
+#[must_use]
+pub fn with_all(module: &str, requirements: &[&str]) -> PathBuf {
+    let name = requirements.first().map(|first| first.replace("==", "-").replace(['[', ']'], "_"));
+    let place = repository().join(".tools").join(name.unwrap_or_default());
     let python = place.join("bin/python");
-    if !succeeds(Command::new(&python).args(["-c", &format!("import {package}")])) {
+    if !succeeds(Command::new(&python).args(["-c", &format!("import {module}")])) {
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&place));
-        let quiet = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", &requirement];
-        run(Command::new(&python).args(quiet));
+        let quiet = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+        run(Command::new(&python).args(quiet).args(requirements));
     }
     python
 }

@@ -116,6 +116,12 @@ impl Service {
         self.addr
     }
 
+    /// Its folder: the database and the keys.
+    #[must_use]
+    pub fn place(&self) -> &Path {
+        self.place.path()
+    }
+
     /// The process, as the system numbers it.
     #[must_use]
     pub fn process_id(&self) -> u32 {

@@ -9,11 +9,12 @@ use envoy_tests::contract::assert_refusal;
 use envoy_tests::envoy::{repository, wasm};
 use envoy_tests::feed::{Conduct, Feed, Form, sign};
 use envoy_tests::patience::until;
+use envoy_tests::published::Shelf;
 use envoy_tests::renewal::Renewal;
 use envoy_tests::revocations::Service;
 use envoy_tests::token::CONTOSO;
 use envoy_tests::world::Surroundings;
-use envoy_tests::{Answer, Envoy, Release, Request, Suite, World, behaviours};
+use envoy_tests::{Answer, Envoy, Origin, Release, Request, Suite, World, behaviours};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -33,6 +34,8 @@ fn main() -> ExitCode {
         a_feed_that_is_stale_allows_where_it_may,
         an_envoy_that_restarts_without_its_feed_lets_nobody_in,
         many_entries_come_in_pages,
+        a_published_folder_is_followed_while_its_publisher_is_killed,
+        a_published_bucket_is_followed_while_its_publisher_is_killed,
         entries_expire,
         a_snapshot_replaces_what_was_known,
         a_lift_lets_new_tokens_in,
@@ -370,6 +373,7 @@ async fn many_entries_come_in_pages(release: &Release) {
     let feed = Feed::start().await;
     feed.add((0..USERS).map(|user| blocked(&format!("user-{user}"))));
     feed.form(Form::Packed(8_192));
+    feed.prepare();
     let world = world(release, &feed, &json!({})).await;
     let bystander = token_of(&world, "bystander").await;
     until_it_passes(&world.envoy, &bystander).await;
@@ -396,7 +400,84 @@ async fn many_entries_come_in_pages(release: &Release) {
     let token = token_of(&world, "last-7999").await;
     until_it_passes(&world.envoy, &token).await;
     until_it_passes(&world.envoy, &bystander).await;
+    let log = world.envoy.log();
+    let failed: Vec<&str> = log.lines().filter(|line| line.contains("revocations not fetched")).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
     assert_eq!(world.envoy.stat("revocation.feed_failed").await, 0);
+    world.envoy.assert_sound().await;
+}
+
+async fn a_published_folder_is_followed_while_its_publisher_is_killed(release: &Release) {
+    let shelf = Shelf::files().await;
+    follow(release, &shelf).await;
+    assert!(!shelf.pages().is_empty());
+}
+
+async fn a_published_bucket_is_followed_while_its_publisher_is_killed(release: &Release) {
+    let shelf = Shelf::s3().await;
+    follow(release, &shelf).await;
+    // Here nothing new is told by a status.
+    assert!(shelf.answered(" 304 ") > 0);
+}
+
+/// An Envoy that asks what serves objects, and neither the service nor its publisher.
+async fn follow(release: &Release, shelf: &Shelf) {
+    let service = Service::start_on(([127, 0, 0, 1], 0).into()).await;
+    let (client, log) = (service.client(), service.place().join("publisher.log"));
+    let user = |number: usize| format!("{number:08x}-0000-4000-8000-000000000000");
+    let revoke = async |user: &str| {
+        client.run(&["revoke", "--tenant", CONTOSO, "--user", user, "--block", "--reason", "a test"]).await;
+    };
+    for number in 0..3 {
+        revoke(&user(number)).await;
+    }
+    let publisher = shelf.publish(&service, &log);
+    let keys = Origin::new(service.addr()).send(Request::get("/v1/keys")).await.expect("the keys").json();
+    let mut configuration = workforce(&json!({"token_versions": [2]}));
+    let feed = json!({"url": shelf.feed(), "cluster": "revocations", "interval": "200ms", "keys": keys});
+    configuration["revocation"] = json!({"feed": feed});
+    let mut options = Options::new(release, configuration);
+    options.clusters.push(("revocations", shelf.addr()));
+    let world = World::start(&options).await;
+    let bystander = token_of(&world, "bystander").await;
+    until_it_passes(&world.envoy, &bystander).await;
+    let first = token_of(&world, &user(0)).await;
+    until_it_is_revoked(&world.envoy, &first).await;
+    // Whatever failed before the first head was there is no matter.
+    let (failed, pages) = (world.envoy.stat("revocation.feed_failed").await, shelf.answered("/pages/"));
+    assert!(pages > 0);
+    let token = token_of(&world, &user(3)).await;
+    assert_eq!(world.call("/orders", &token).await.status, 200);
+    revoke(&user(3)).await;
+    until_it_is_revoked(&world.envoy, &token).await;
+
+    // Killed while it writes, at whatever it is. What is out stays whole, and nothing goes back.
+    drop(publisher);
+    let mut sequence = world.envoy.stat("revocation.sequence").await;
+    for number in 4..24 {
+        let publisher = shelf.publish(&service, &log);
+        let whom = user(number);
+        tokio::join!(revoke(&whom), async {
+            sleep(Duration::from_millis(u64::try_from(number).expect("few") * 37 % 400)).await;
+            drop(publisher);
+        });
+        let now = world.envoy.stat("revocation.sequence").await;
+        assert!(now >= sequence, "{now} after {sequence}");
+        sequence = now;
+        assert_refusal(&world.call("/orders", &first).await, "token_revoked");
+    }
+    assert_eq!(world.call("/orders", &bystander).await.status, 200);
+    let _publisher = shelf.publish(&service, &log);
+    for number in [4, 13, 23] {
+        let token = token_of(&world, &user(number)).await;
+        until_it_is_revoked(&world.envoy, &token).await;
+    }
+    until("everything is there", async || (world.envoy.stat("revocation.sequence").await == 24).then_some(())).await;
+    assert_eq!(world.envoy.stat("revocation.entries").await, 24);
+    assert_eq!(world.envoy.stat("revocation.feed_failed").await, failed);
+    // It followed by the heads alone.
+    assert_eq!(shelf.answered("/pages/"), pages);
+    until_it_passes(&world.envoy, &bystander).await;
     world.envoy.assert_sound().await;
 }
 

@@ -271,3 +271,76 @@ fn finished<T>(written: Result<Result<T, object_store::Error>, tokio::task::Join
 pub(crate) fn page_path(public: &str, name: &str) -> String {
     format!("{public}/{PAGES}/{name}")
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    /// One that does what S3 and Azure do, in memory.
+    pub(in crate::service::publish) fn in_memory(store: &Arc<InMemory>) -> Depot {
+        let store: Arc<dyn ObjectStore> = Arc::clone(store) as Arc<dyn ObjectStore>;
+        Depot { store, root: Path::from("prod"), kind: Kind::Azure, lock: None }
+    }
+
+    /// A page, as a gate gets it.
+    pub(in crate::service::publish) async fn page(depot: &Depot, name: &str) -> Option<Bytes> {
+        depot.store.get(&depot.page(name)).await.ok()?.bytes().await.ok()
+    }
+
+    #[test]
+    fn a_destination_says_where_gates_find_it() {
+        for (text, public) in [
+            ("file:///srv/revocations", ""),
+            ("s3://bucket", ""),
+            ("s3://bucket/prod/", "/prod"),
+            ("az://container/prod/eu", "/container/prod/eu"),
+            ("az://container", "/container"),
+        ] {
+            assert_eq!(Destination::parse(text).unwrap().public_path(), public, "{text}");
+        }
+        for wrong in ["", "/srv", "file://host/srv", "s3:///x", "gs://bucket/x", "s3://b/x?y", "s3://u:p@b/x"] {
+            let fault = Destination::parse(wrong).err().unwrap_or_else(|| panic!("{wrong}"));
+            assert!(!fault.contains("u:p"), "{fault}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_follows_the_one_that_was_read_and_no_other() {
+        let store = Arc::new(InMemory::new());
+        let (one, other) = (in_memory(&store), in_memory(&store));
+        let body = |text: &'static str| Bytes::from_static(text.as_bytes());
+        assert!(one.head().await.unwrap().is_none());
+        let first = one.replace(None, body("1")).await.unwrap();
+        assert!(matches!(other.replace(None, body("2")).await, Err(DepotFault::Overtaken)));
+        let found = other.head().await.unwrap().unwrap();
+        assert_eq!(found.body, "1");
+        let second = other.replace(Some(found.version), body("2")).await.unwrap();
+        assert!(matches!(one.replace(first, body("x")).await, Err(DepotFault::Overtaken)));
+        one.replace(second, body("3")).await.unwrap();
+        assert_eq!(other.head().await.unwrap().unwrap().body, "3");
+    }
+
+    #[tokio::test]
+    async fn a_folder_is_one_process_s_and_old_pages_go() {
+        let place = tempfile::tempdir().unwrap();
+        let destination = Destination::parse(&format!("file://{}/public", place.path().display())).unwrap();
+        let (one, other) = (Depot::open(&destination).unwrap(), Depot::open(&destination).unwrap());
+        one.hold().unwrap();
+        one.hold().unwrap();
+        assert!(matches!(other.hold(), Err(DepotFault::Held)));
+        drop(one);
+        other.hold().unwrap();
+        let pages = ["a", "b", "c"].map(|name| (name.to_owned(), Bytes::from_static(b"page")));
+        other.put_pages(pages.to_vec()).await.unwrap();
+        other.put_pages(pages.to_vec()).await.unwrap();
+        other.replace(None, Bytes::from_static(b"head")).await.unwrap();
+        other.replace(None, Bytes::from_static(b"next")).await.unwrap();
+        let now = crate::service::clock::seconds();
+        assert_eq!(other.clean(now - 60, |_| false).await.unwrap(), 0);
+        assert_eq!(other.clean(now + 60, |name| name == "b").await.unwrap(), 2);
+        assert!(page(&other, "b").await.is_some() && page(&other, "a").await.is_none());
+        assert_eq!(other.head().await.unwrap().unwrap().body, "next");
+    }
+}

@@ -24,8 +24,9 @@ use crate::service::clock;
 use crate::service::feed::{FeedFault, living, packed, page_name, signed};
 use crate::service::signing::KeyFault;
 
-/// How long what changed is told beside the pages: gates that ask more often fetch no page.
-const OVERLAP: u64 = 60;
+/// How long what changed is told beside the pages, in seconds: gates that ask each minute may miss an answer, and fetch no
+/// page.
+const OVERLAP: u64 = 150;
 /// Most changes that are told so. After a flood of more, all gates fetch pages.
 const MOST_CHANGES: u32 = 20_000;
 /// How much of a set must change before it is packed anew: writing it takes as many bytes as it has, and each gate that
@@ -306,4 +307,205 @@ fn read(found: Found, keys: &str) -> Result<Out, RoundFault> {
 
 fn names(paging: &Paging) -> HashSet<String> {
     paging.pages.iter().filter_map(|page| page.path.rsplit('/').next()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use entra_gate::revocation::{Effect, Known, Subject};
+    use object_store::memory::InMemory;
+    use rand::rngs::StdRng;
+    use rand::{RngExt as _, SeedableRng as _};
+
+    use super::super::depot::tests::{in_memory, page};
+    use super::super::{Destination, Terms};
+    use super::*;
+    use crate::documents::Actor;
+    use crate::service::signing::{Keys, Place};
+    use crate::service::standing::{Lifetimes, Wish};
+    use crate::service::store::{Address, Change, Stamp, Store};
+
+    const NOW: u64 = 1_760_000_000;
+
+    struct Case {
+        _place: tempfile::TempDir,
+        store: Store,
+        keys: Arc<Keys>,
+        objects: Arc<InMemory>,
+    }
+
+    async fn case() -> Case {
+        let place = tempfile::tempdir().unwrap();
+        let store = Store::open(&Address::File(place.path().join("revocations.db"))).await.unwrap();
+        let stamp = Stamp { at: NOW * 1_000, by: Actor::Service, request_id: "r".to_owned() };
+        let keys = Keys::open(Place::Folder(place.path().join("keys")), &store, &stamp).await.unwrap();
+        Case { _place: place, store, keys: Arc::new(keys), objects: Arc::new(InMemory::new()) }
+    }
+
+    impl Case {
+        /// A process that publishes, just begun.
+        fn press(&self) -> Press {
+            let (valid_for, pages_kept) = (Duration::from_secs(300), Duration::from_secs(3_600));
+            let publication = Publication {
+                to: Destination::parse("az://container/prod").unwrap(),
+                terms: Terms { pages_at: None, valid_for, pages_kept },
+                issuer: "test".to_owned(),
+                store: self.store.clone(),
+                keys: Arc::clone(&self.keys),
+            };
+            let (out, pages, retired) = (None, None, HashMap::new());
+            Press { publication, depot: in_memory(&self.objects), out, pages, retired, began: NOW }
+        }
+
+        async fn change(&self, number: u32, wish: Wish, now: u64) {
+            let stamp = Stamp { at: now * 1_000, by: Actor::Service, request_id: "r".to_owned() };
+            let subject = Subject::User { tenant: "t".into(), user: format!("{number}") };
+            let lifetimes = Lifetimes { token: Duration::from_secs(86_400), session: Duration::from_secs(86_400) };
+            let change = Change { subject, wish, reason: "why".to_owned() };
+            self.store.apply(&[change], &stamp, lifetimes).await.unwrap();
+        }
+
+        /// Everything that holds, as gates act upon it.
+        async fn truth(&self, key: HashKey) -> BTreeMap<u64, Effect> {
+            let (_, entries) = self.store.after(0).await.unwrap();
+            let known =
+                entries.iter().map(|entry| (key.fingerprint(&entry.subject, &mut Vec::new()), Known::from(entry)));
+            acted_upon(known)
+        }
+    }
+
+    fn acted_upon(held: impl IntoIterator<Item = (u64, Known)>) -> BTreeMap<u64, Effect> {
+        held.into_iter().map(|(fingerprint, known)| (fingerprint, known.rule.effect())).collect()
+    }
+
+    /// What a gate holds that follows what is out.
+    #[derive(Default)]
+    struct Gate {
+        sequence: Option<u64>,
+        held: BTreeMap<u64, Known>,
+        /// How often it had to fetch pages.
+        fetched: usize,
+    }
+
+    impl Gate {
+        fn acted_upon(&self) -> BTreeMap<u64, Effect> {
+            acted_upon(self.held.clone())
+        }
+
+        async fn follow(&mut self, press: &Press, keys: &Keys) -> Option<HashKey> {
+            let found = press.depot.head().await.unwrap()?;
+            let keys = KeySet::read(keys.ring().published().to_string().as_bytes()).unwrap();
+            let mut token = Token::read(found.body.to_vec(), &keys).unwrap();
+            while token.verify(usize::MAX, &Software).unwrap() == Step::More {}
+            let payload = json::object(&URL_SAFE_NO_PAD.decode(token.payload()).unwrap()).unwrap();
+            let (claims, paging) = Claims::read(&payload).unwrap();
+            let paging = paging.unwrap();
+            assert!(self.sequence.is_none_or(|held| held <= claims.sequence), "the sequence went back");
+            if self.sequence.is_none_or(|held| held < claims.changes_since.unwrap()) {
+                self.held.clear();
+                self.fetched += 1;
+                let mut after = None;
+                for name in &paging.pages {
+                    let body = page(&press.depot, name.path.rsplit('/').next().unwrap()).await;
+                    for record in name.open(&body.expect("a page that is named is there"), after).unwrap() {
+                        after = Some(record.fingerprint);
+                        self.held.insert(record.fingerprint, record.into());
+                    }
+                }
+            }
+            for entry in payload["entries"].as_array().unwrap() {
+                let entry = Entry::read(entry.as_object().unwrap()).unwrap();
+                let fingerprint = paging.key.fingerprint(&entry.subject, &mut Vec::new());
+                let known = Known::from(&entry);
+                self.held.entry(fingerprint).and_modify(|held| *held = held.merge(known)).or_insert(known);
+            }
+            self.sequence = Some(claims.sequence);
+            Some(paging.key)
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_follows_holds_the_truth_whatever_dies() {
+        let case = case().await;
+        let mut random = StdRng::seed_from_u64(20_261_127);
+        let (mut presses, mut now) = (vec![case.press(), case.press()], NOW);
+        let (mut eager, mut lazy) = (Gate::default(), Gate::default());
+        for round in 0..200 {
+            now += random.random_range(0..20);
+            for _ in 0..random.random_range(0..4) {
+                let wish =
+                    [Wish::Block, Wish::Lift, Wish::NotBefore(u32::try_from(now).unwrap())][random.random_range(0..3)];
+                case.change(random.random_range(0..150), wish, now).await;
+            }
+            // Two processes that know nothing of each other, and now and then one that begins anew.
+            let at = random.random_range(0..2);
+            if random.random_range(0..10) == 0 {
+                presses[at] = case.press();
+            }
+            let outcome = presses[at].round(now).await;
+            assert!(matches!(outcome, Ok(_) | Err(RoundFault::Depot(DepotFault::Overtaken))), "{round}: {outcome:?}");
+            presses[at].clean(now).await;
+            eager.follow(&presses[at], &case.keys).await;
+            if let Ok(sequence) = outcome {
+                assert_eq!(sequence, case.store.head().await.unwrap().sequence);
+                let key = presses[at].out.as_ref().unwrap().key;
+                assert_eq!(eager.acted_upon(), case.truth(key).await, "round {round}");
+                if random.random_range(0..20) == 0 {
+                    lazy.follow(&presses[at], &case.keys).await;
+                    assert_eq!(lazy.acted_upon(), case.truth(key).await, "round {round}");
+                    let mut fresh = Gate::default();
+                    fresh.follow(&presses[at], &case.keys).await;
+                    assert_eq!(fresh.acted_upon(), case.truth(key).await, "round {round}");
+                }
+            }
+        }
+        assert_eq!(eager.fetched, 1, "a gate that follows fetches no pages again");
+        assert!(lazy.fetched > 1);
+    }
+
+    #[tokio::test]
+    async fn a_head_is_signed_anew_in_time_and_what_is_not_ours_is_left_alone() {
+        let case = case().await;
+        case.change(1, Wish::Block, NOW).await;
+        let mut press = case.press();
+        press.round(NOW).await.unwrap();
+        let head = || async { case.press().depot.head().await.unwrap().unwrap().body };
+        let first = head().await;
+        press.round(NOW + 99).await.unwrap();
+        assert_eq!(head().await, first);
+        press.round(NOW + 100).await.unwrap();
+        assert_ne!(head().await, first);
+        // A database that was restored is behind: what is out stays.
+        let restored = self::case().await;
+        let behind = Case { objects: Arc::clone(&case.objects), keys: Arc::clone(&case.keys), ..restored };
+        let outcome = behind.press().round(NOW + 101).await;
+        assert!(matches!(outcome, Err(RoundFault::Behind { held: 0, published: 1 })), "{outcome:?}");
+        // And what others have signed.
+        let other = self::case().await;
+        let foreign = Case { objects: Arc::clone(&case.objects), ..other };
+        assert!(matches!(foreign.press().round(NOW + 101).await, Err(RoundFault::Foreign)));
+    }
+
+    #[tokio::test]
+    async fn a_lift_that_was_forgotten_is_in_no_page() {
+        let case = case().await;
+        case.change(1, Wish::Block, NOW).await;
+        let mut press = case.press();
+        press.round(NOW).await.unwrap();
+        let mut gate = Gate::default();
+        gate.follow(&press, &case.keys).await;
+        assert_eq!(gate.held.len(), 1);
+        case.change(1, Wish::Lift, NOW + 1).await;
+        let later = NOW + 200_000;
+        case.store.forget_expired(u32::try_from(later).unwrap()).await.unwrap();
+        press.round(later).await.unwrap();
+        // Whoever saw the block and not its lift takes it all anew, as does whoever begins.
+        for mut gate in [gate, Gate::default()] {
+            gate.follow(&press, &case.keys).await;
+            assert!(gate.held.is_empty());
+        }
+    }
 }
