@@ -1,6 +1,7 @@
 //! Requests for the registration bridge while they arrive: their bodies, and whether they may register. Bounded in number,
 //! size and time.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::body::Body;
@@ -33,6 +34,13 @@ pub(super) struct Desk {
 
 /// The body is too long.
 pub(super) struct TooLong;
+
+/// Whether there was one left.
+pub(super) fn take_one(left: &Cell<usize>) -> bool {
+    let before = left.get();
+    left.set(before.saturating_sub(1));
+    before > 0
+}
 
 impl Desk {
     pub(super) fn is_empty(&self) -> bool {
@@ -85,9 +93,10 @@ impl Desk {
         self.forms.remove(&context);
     }
 
-    /// Takes out those that can be worked on.
-    pub(super) fn take_ready(&mut self) -> Vec<(u32, Form)> {
-        self.take(|form, _| form.is_whole && form.is_admitted)
+    /// Takes out those that can be worked on, the first so many.
+    pub(super) fn take_ready(&mut self, most: usize) -> Vec<(u32, Form)> {
+        let left = Cell::new(most);
+        self.take(|form, _| form.is_whole && form.is_admitted && take_one(&left))
     }
 
     /// Takes out those whose time is over.

@@ -1,12 +1,13 @@
 //! The registration bridge's calls: to the login service and to Graph, by the root context, so that no client that hangs
 //! up takes one with it. The core says what to call and when; this does it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType};
 
-use super::desk::Form;
+use super::desk::{Form, take_one};
 use super::effects;
 use super::gate::Gate;
 use super::host;
@@ -19,6 +20,10 @@ use crate::registration::limits::{MAX_ANSWER_BYTES, MAX_IN_HAND};
 use crate::registration::login::{self, GraphToken, Login, LoginFault, Standing};
 use crate::registration::reply::{Outcome, Refusal};
 use crate::signals;
+
+/// Most requests that are taken up, and most calls that are sent, in a turn: other requests wait for the end of it. With a
+/// turn every ten milliseconds that is two hundred a second.
+const MOST_IN_A_TURN: usize = 2;
 
 /// One worker's part of the bridge.
 pub(super) struct Registrar {
@@ -66,7 +71,7 @@ impl Registrar {
             });
             turn_away(gate, context, &Refusal::BodyMissing);
         }
-        let ready = gate.desk.borrow_mut().take_ready();
+        let ready = gate.desk.borrow_mut().take_ready(MOST_IN_A_TURN);
         for (context, form) in ready {
             self.begin(gate, settings, context, form, now);
         }
@@ -183,8 +188,9 @@ impl Registrar {
     }
 
     fn send_due(&mut self, gate: &Gate, settings: &Registration, now: Millis) {
+        let left = Cell::new(MOST_IN_A_TURN);
         let (due, later): (Vec<Held>, Vec<Held>) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|held| held.due <= now);
+            std::mem::take(&mut self.waiting).into_iter().partition(|held| held.due <= now && take_one(&left));
         self.waiting = later;
         for mut held in due {
             let fault = match self.login.standing(now) {

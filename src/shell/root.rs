@@ -76,7 +76,8 @@ impl Context for Root {
         if let (Some(registrar), Some(settings)) = (&mut self.registrar, &gate.policy.registration)
             && registrar.receive(gate, settings, token, headers, body_size)
         {
-            self.turn(gate);
+            // What follows from it has its turn, so that many answers at once are not one long stay of the event loop.
+            gate.set_tick(Pace::Soon);
             return;
         }
         if gate.receive_relayed(token, headers, body_size) {
