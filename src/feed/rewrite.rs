@@ -8,6 +8,11 @@ use crate::revocation::fingerprint::Fingerprint;
 use crate::revocation::packed::Record;
 use crate::revocation::set::Fed;
 
+/// How many records a step looks at, about.
+const STEP_RECORDS: usize = 1_000;
+/// As how many records a part counts that has none.
+const EMPTY_PART: usize = 4;
+
 /// Writes a generation onto the board.
 pub struct Writer {
     generation: Generation,
@@ -122,7 +127,7 @@ impl Rewrite {
         Self { overlay, over, bucket: 0, writer }
     }
 
-    /// Writes one of 1,024 parts. What is held must be the same in all steps.
+    /// Writes some of 1,024 parts, a tenth of a millisecond's worth. What is held must be the same in all steps.
     #[must_use]
     pub fn step(mut self: Box<Self>, fed: &Fed, board: &dyn Board, now: u64) -> Rewriting {
         if self.bucket >= BUCKETS {
@@ -131,10 +136,22 @@ impl Rewrite {
                 None => Rewriting::More(self),
             };
         }
+        let mut seen = 0_usize;
+        while self.bucket < BUCKETS && seen < STEP_RECORDS {
+            // An empty part costs something, too.
+            seen = seen.saturating_add(self.write_part(fed, board, now).max(EMPTY_PART));
+        }
+        Rewriting::More(self)
+    }
+
+    /// Writes the next part; how many records it had.
+    fn write_part(&mut self, fed: &Fed, board: &dyn Board, now: u64) -> usize {
+        let mut seen = 0_usize;
         let (first, last) = range_of(self.bucket);
         let mut told = self.overlay.bucket(self.bucket).into_iter().peekable();
         let held = (self.over == Over::Held).then(|| fed.base().range(first, last));
         for record in held.into_iter().flatten() {
+            seen = seen.saturating_add(1);
             while let Some((fingerprint, known)) = told.next_if(|(fingerprint, _)| *fingerprint < record.fingerprint) {
                 self.writer.push(fingerprint, known, board, now);
             }
@@ -143,9 +160,10 @@ impl Rewrite {
             self.writer.push(record.fingerprint, known, board, now);
         }
         for (fingerprint, known) in told {
+            seen = seen.saturating_add(1);
             self.writer.push(fingerprint, known, board, now);
         }
         self.bucket = self.bucket.saturating_add(1);
-        Rewriting::More(self)
+        seen
     }
 }
