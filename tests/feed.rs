@@ -315,7 +315,7 @@ fn news_waits_neither_for_a_base_that_is_made_nor_for_one_that_is_loaded() {
     service.log.extend((9_000..10_100).map(block));
     envoy.now += 1_000;
     step_until(&mut envoy, 0, &mut service, |envoy| envoy.shared.now().sequence == 10_100);
-    for _ in 0..20 {
+    for _ in 0..3 {
         assert!(envoy.turn(0, 1).is_busy, "it makes a base");
     }
     service.log.push(block(20_000));
