@@ -1,5 +1,6 @@
 //! Python programs with packages from PyPI: clients that others have written.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,8 +24,13 @@ pub fn with(package: &str, version: Option<&str>) -> PathBuf {
 #[must_use]
 pub fn with_all(module: &str, requirements: &[&str]) -> PathBuf {
     let name = requirements.first().map(|first| first.replace("==", "-").replace(['[', ']'], "_"));
-    let place = repository().join(".tools").join(name.unwrap_or_default());
+    let tools = repository().join(".tools");
+    let place = tools.join(name.unwrap_or_default());
     let python = place.join("bin/python");
+    // Tests that need the same one run beside each other, in one process and in several.
+    fs::create_dir_all(&tools).expect("a place for tools");
+    let turn = File::create(place.with_added_extension("lock")).expect("a lock beside the environment");
+    turn.lock().expect("the environment's lock");
     if !succeeds(Command::new(&python).args(["-c", &format!("import {module}")])) {
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&place));
         let quiet = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
