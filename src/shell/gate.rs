@@ -43,7 +43,7 @@ use crate::registration::route::Purpose;
 use crate::revocation::Revocations;
 
 /// Between ticks while requests wait.
-const TICK_WAITING: Duration = Duration::from_millis(10);
+const TICK_WAITING: Duration = Duration::from_millis(3);
 /// Between ticks while there is more of the revocation feed to work at: with turns as short as they are, some hundredths of
 /// the worker's time.
 const TICK_BUSY: Duration = Duration::from_millis(2);
