@@ -34,7 +34,7 @@ const GRAPH: Duration = Duration::from_millis(300);
 /// Windows of each kind, and in a quick run; seconds of each.
 const WINDOWS: usize = 12;
 const WINDOWS_QUICK: usize = 3;
-const WINDOW_SECONDS: u64 = 3;
+const WINDOW_SECONDS: u64 = 4;
 /// Another length than the comparison's, of whose tokens there are many.
 const TOKEN_BYTES: usize = 2_000;
 /// The body of those requests that have one: what fits into one piece.
@@ -58,10 +58,27 @@ struct Record {
     burst_s: Spread,
     /// p99 of requests, in microseconds.
     p99_us: Spread,
+    /// The same while as many clients send as much, which the gate lets pass.
+    p99_visited_us: Spread,
     /// The same while clients register.
     p99_registering_us: Spread,
-    /// The ratio of both, window by window.
+    /// Visited against otherwise, window by window.
+    visited: Spread,
+    /// Registering against visited, window by window.
+    bridge: Spread,
+    /// Registering against otherwise, window by window.
     p99: Spread,
+}
+
+/// What two hundred clients do during a window.
+#[derive(Clone, Copy, PartialEq)]
+enum Clients {
+    /// They are not there.
+    Absent,
+    /// They come at once and send what a registration would, as ordinary requests: what their coming costs by itself.
+    Visiting,
+    /// They register at once.
+    Registering,
 }
 
 /// A kind of request, and the CPU time of the whole Envoy for one, in microseconds.
@@ -95,6 +112,9 @@ pub async fn bench(
         clients: found.clients,
         burst_s: Spread::of(found.bursts),
         p99: Spread::of_ratios(&found.busy, &found.still),
+        visited: Spread::of_ratios(&found.visited, &found.still),
+        bridge: Spread::of_ratios(&found.busy, &found.visited),
+        p99_visited_us: Spread::of(found.visited),
         p99_us: Spread::of(found.still),
         p99_registering_us: Spread::of(found.busy),
     };
@@ -163,6 +183,7 @@ struct Found {
     clients: usize,
     bursts: Vec<f64>,
     still: Vec<f64>,
+    visited: Vec<f64>,
     busy: Vec<f64>,
     others: f64,
 }
@@ -183,40 +204,43 @@ async fn windows_of(ground: &Ground, pools: &mut Pools, windows: usize) -> Resul
     let host = Some("graph.microsoft.com".to_owned());
     ground.entra.faults().add(FaultRule { host, fault: late, ..FaultRule::default() });
     // They warm up, and there is a token for Graph.
-    register_all(envoy.ingress(), 0).await?;
-    window(&envoy, &setup, &pool, None).await?;
+    come(envoy.ingress(), Clients::Registering, &pool.first, 0).await?;
+    window(&envoy, &setup, &pool, Clients::Absent, 0).await?;
     let mut found = Found::default();
     let before = Usage::now(cpu_of(envoy.process_id())?.as_secs_f64())?;
     for round in 0..windows {
-        let mut order = [false, true];
-        order.rotate_left(round % 2);
-        for registers in order {
-            let (outcome, burst) = window(&envoy, &setup, &pool, registers.then_some(round + 1)).await?;
+        let mut order = [Clients::Absent, Clients::Visiting, Clients::Registering];
+        order.rotate_left(round % 3);
+        for clients in order {
+            let (outcome, burst) = window(&envoy, &setup, &pool, clients, round + 1).await?;
             ensure!(outcome.refused == 0, "somebody was refused: {outcome:?}");
             let p99 = outcome.p99_us as f64;
-            if let Some(burst) = burst {
-                found.busy.push(p99);
-                found.bursts.push(burst.as_secs_f64());
-                found.clients += CLIENTS;
-            } else {
-                found.still.push(p99);
+            match clients {
+                Clients::Absent => found.still.push(p99),
+                Clients::Visiting => found.visited.push(p99),
+                Clients::Registering => {
+                    found.busy.push(p99);
+                    found.bursts.push(burst.as_secs_f64());
+                    found.clients += CLIENTS;
+                }
             }
         }
-        let (still, busy) = (found.still[round], found.busy[round]);
-        eprintln!("{PART}: round {} of {windows}, p99, µs: {still}, {busy} while clients register", round + 1);
+        let (still, visited, busy) = (found.still[round], found.visited[round], found.busy[round]);
+        eprintln!("{PART}: round {} of {windows}, p99, µs: {still}, visited {visited}, registering {busy}", round + 1);
     }
     found.others = Usage::now(cpu_of(envoy.process_id())?.as_secs_f64())?.others_since(&before);
     ground.entra.faults().clear();
     Ok(found)
 }
 
-/// Sends requests for a while; what came of them, and how long the clients of a round took that registered meanwhile.
+/// Sends requests for a while; what came of them, and how long the clients of a round took that came meanwhile.
 async fn window(
     envoy: &Envoy,
     setup: &Setup,
     pool: &Pool,
-    round: Option<usize>,
-) -> Result<(Outcome, Option<Duration>)> {
+    clients: Clients,
+    round: usize,
+) -> Result<(Outcome, Duration)> {
     let (url, tokens) = (envoy.url(&setup.path), pool.valid.clone());
     let (connections, cores) = (setup.connections, setup.cores.load.clone());
     let sending = tokio::task::spawn_blocking(move || {
@@ -235,22 +259,19 @@ async fn window(
         };
         load.run(&cores)
     });
-    let burst = match round {
-        Some(round) => {
-            // Until all connections are there.
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            let burst = register_all(envoy.ingress(), round).await?;
-            ensure!(!sending.is_finished(), "the clients took longer than the window: {burst:?}");
-            Some(burst)
-        }
-        None => None,
-    };
+    let mut burst = Duration::ZERO;
+    if clients != Clients::Absent {
+        // Until all connections are there.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        burst = come(envoy.ingress(), clients, &pool.first, round).await?;
+        ensure!(!sending.is_finished(), "the clients took longer than the window: {burst:?}");
+    }
     Ok((sending.await??, burst))
 }
 
 /// Two hundred clients at once, none of which is lost.
-async fn register_all(gate: &Origin, round: usize) -> Result<Duration> {
-    let mut clients = JoinSet::new();
+async fn come(gate: &Origin, clients: Clients, token: &str, round: usize) -> Result<Duration> {
+    let mut coming = JoinSet::new();
     let started = Instant::now();
     for at in 0..CLIENTS {
         let mut client = json!({
@@ -260,12 +281,17 @@ async fn register_all(gate: &Origin, round: usize) -> Result<Duration> {
         if at % 4 > 0 {
             merge(&mut client, &json!({"token_endpoint_auth_method": "none"}));
         }
+        let (request, status) = match clients {
+            Clients::Registering => (Request::post("/register", &client), 201),
+            Clients::Absent | Clients::Visiting => (Request::post("/orders/17", &client).bearer(token), 200),
+        };
         let gate = gate.clone();
-        clients.spawn(async move { gate.send(Request::post("/register", &client)).await });
+        coming.spawn(async move { (gate.send(request).await, status) });
     }
-    while let Some(answer) = clients.join_next().await {
-        let answer = answer?.context("a registration was lost")?;
-        ensure!(answer.status == 201, "a registration failed: {}", answer.text());
+    while let Some(answer) = coming.join_next().await {
+        let (answer, expected) = answer?;
+        let answer = answer.context("a client was lost")?;
+        ensure!(answer.status == expected, "a client was refused: {}", answer.text());
     }
     Ok(started.elapsed())
 }
@@ -296,19 +322,26 @@ fn table(record: &Record) -> String {
         let (without, with, ratio, quartiles) = (without_us.median, with_us.median, ratio.median, quartiles(ratio));
         text += &format!("| {title} | {without:.1} | {with:.1} | {ratio:.2} | {quartiles} |\n");
     }
-    let Record { clients, burst_s, p99_us, p99_registering_us, p99, .. } = record;
+    let Record { clients, burst_s, p99_us, p99_visited_us, p99_registering_us, visited, bridge, p99, .. } = record;
     let verdict = if p99.median <= P99_AT_MOST { "reached" } else { "**not reached**" };
     text + &format!(
         "\n| {CLIENTS} clients register at once, Graph answering in {} ms | |\n|---|---|\n\
          | registered, of those that asked | {clients} of {clients} |\n\
          | seconds until the last of {CLIENTS} was registered (quartiles) | {:.2} ({}) |\n\
-         | p99 of other requests, µs: otherwise; meanwhile | {:.0}; {:.0} |\n\
-         | ratio (quartiles); at most {P99_AT_MOST} | {:.2} ({}); {verdict} |\n",
+         | p99 of other requests, µs: otherwise; while {CLIENTS} clients send as much as ordinary requests; while they register | {:.0}; {:.0}; {:.0} |\n\
+         | ratio of the first two (quartiles): what their coming costs | {:.2} ({}) |\n\
+         | ratio of the last two (quartiles): what the bridge adds | {:.2} ({}) |\n\
+         | ratio of the last to the first (quartiles); at most {P99_AT_MOST} | {:.2} ({}); {verdict} |\n",
         GRAPH.as_millis(),
         burst_s.median,
         quartiles(burst_s),
         p99_us.median,
+        p99_visited_us.median,
         p99_registering_us.median,
+        visited.median,
+        quartiles(visited),
+        bridge.median,
+        quartiles(bridge),
         p99.median,
         quartiles(p99),
     )
@@ -332,6 +365,9 @@ mod tests {
             clients: CLIENTS,
             burst_s: spread(1.0),
             p99_us: spread(1.0),
+            p99_visited_us: spread(1.0),
+            visited: spread(1.0),
+            bridge: spread(ratio),
             p99_registering_us: spread(ratio),
             p99: spread(ratio),
         };
