@@ -2,27 +2,51 @@
 //!
 //! It narrows, and never decides: whatever it names is matched in full, and it names everything that could match.
 
+use std::collections::BTreeMap;
+
 /// Rules by the beginning that their paths must have, letter case and final slashes apart.
 #[derive(Default)]
 pub(super) struct Index {
     /// In the order of the beginnings.
-    by_beginning: Vec<(Vec<u8>, Vec<usize>)>,
+    by_beginning: Vec<Entry>,
     /// Rules that any path may match.
     others: Vec<usize>,
 }
 
+/// A beginning.
+struct Entry {
+    beginning: Vec<u8>,
+    /// The rules that have it, in their order.
+    rules: Vec<usize>,
+    /// Where the longest of the other beginnings is that this one begins with.
+    within: Option<usize>,
+}
+
 impl Index {
-    /// Adds the next rule; without a beginning any path may match it.
-    pub(super) fn add(&mut self, rule: usize, beginning: Option<&str>) {
-        let beginning = beginning.map(|text| text.trim_end_matches('/').to_ascii_lowercase().into_bytes());
-        let Some(beginning) = beginning.filter(|beginning| !beginning.is_empty()) else {
-            self.others.push(rule);
-            return;
-        };
-        match self.by_beginning.binary_search_by(|(known, _)| known.cmp(&beginning)) {
-            Ok(at) => self.by_beginning.get_mut(at).into_iter().for_each(|(_, rules)| rules.push(rule)),
-            Err(at) => self.by_beginning.insert(at, (beginning, vec![rule])),
+    /// The index of rules in their order; without a beginning any path may match one.
+    pub(super) fn new<'a>(beginnings: impl Iterator<Item = Option<&'a str>>) -> Self {
+        let mut others = Vec::new();
+        let mut rules_of: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
+        for (rule, beginning) in beginnings.enumerate() {
+            let beginning = beginning.map(|text| text.trim_end_matches('/').to_ascii_lowercase().into_bytes());
+            match beginning.filter(|beginning| !beginning.is_empty()) {
+                Some(beginning) => rules_of.entry(beginning).or_default().push(rule),
+                None => others.push(rule),
+            }
         }
+        let mut by_beginning: Vec<Entry> = Vec::with_capacity(rules_of.len());
+        for (beginning, rules) in rules_of {
+            // What it begins with stands right before it, or is what that one begins with, and so on.
+            let mut within = by_beginning.len().checked_sub(1);
+            while let Some(known) = within.and_then(|at| by_beginning.get(at)) {
+                if beginning.starts_with(&known.beginning) {
+                    break;
+                }
+                within = known.within;
+            }
+            by_beginning.push(Entry { beginning, rules, within });
+        }
+        Self { by_beginning, others }
     }
 
     /// The first of the rules that match, tried only where the path allows it.
@@ -38,21 +62,16 @@ impl Index {
 
     fn for_beginnings(&self, path: &str, mut visit: impl FnMut(&[usize])) {
         let path = path.to_ascii_lowercase();
-        let mut rest = path.as_bytes();
-        // The greatest beginning that is not greater than the rest either begins it, or shares with it all that any other
-        // beginning of it could be made of. The rest gets shorter each time.
-        while !rest.is_empty() {
-            let after = self.by_beginning.partition_point(|(beginning, _)| beginning.as_slice() <= rest);
-            let Some((beginning, rules)) = after.checked_sub(1).and_then(|at| self.by_beginning.get(at)) else {
-                return;
-            };
-            let shared = beginning.iter().zip(rest).take_while(|(one, other)| one == other).count();
-            let mut length = shared;
-            if shared == beginning.len() {
-                visit(rules);
-                length = shared.saturating_sub(1);
+        let path = path.as_bytes();
+        // Whatever begins the path is not greater than it, and begins all that lies between the two: so it begins the
+        // greatest beginning that is not greater than the path, or is that one.
+        let after = self.by_beginning.partition_point(|entry| entry.beginning.as_slice() <= path);
+        let mut next = after.checked_sub(1);
+        while let Some(entry) = next.and_then(|at| self.by_beginning.get(at)) {
+            if path.starts_with(&entry.beginning) {
+                visit(&entry.rules);
             }
-            rest = rest.get(..length).unwrap_or_default();
+            next = entry.within;
         }
     }
 }
@@ -67,11 +86,7 @@ mod tests {
     fn every_beginning_of_a_path_is_found_and_nothing_else() {
         let texts =
             ["/", "/a", "/a/", "/A/b", "/a/b/c", "/ab", "/abc", "/b", "/a/c", "/a/b!", "", "/a/bb", "/a/b/c/d", "a"];
-        let mut index = Index::default();
-        for (at, text) in texts.iter().enumerate() {
-            index.add(at, Some(text));
-        }
-        index.add(texts.len(), None);
+        let index = Index::new(texts.iter().copied().map(Some).chain([None]));
         let letters = ["", "/", "a", "b", "c", "!", "B", "A", "z", "ab", "/a", "/b"];
         for one in letters {
             for two in letters {

@@ -232,10 +232,7 @@ impl Rules {
     pub fn new(rules: Vec<Rule>) -> Self {
         let has_upper_case =
             rules.iter().any(|rule| rule.matcher.path.as_ref().is_some_and(PathMatcher::has_upper_case));
-        let mut index = Index::default();
-        for (at, rule) in rules.iter().enumerate() {
-            index.add(at, rule.matcher.path.as_ref().and_then(PathMatcher::beginning));
-        }
+        let index = Index::new(rules.iter().map(|rule| rule.matcher.path.as_ref().and_then(PathMatcher::beginning)));
         let asked = Asked::by(rules.iter().filter_map(|rule| match &rule.demand {
             Demand::Token(requirement) => Some(requirement),
             Demand::Anonymous | Demand::Optional => None,
