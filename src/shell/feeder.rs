@@ -17,7 +17,7 @@ use crate::revocation::fingerprint::HashKey;
 
 /// How long a turn may keep the event loop from its requests. A step that was begun is ended. Where requests are served from
 /// what is held, a turn is one step, some tenth of a millisecond.
-const TURN: Duration = Duration::from_micros(400);
+const TURN: Duration = Duration::from_micros(800);
 /// How long a new VM may, before its first request.
 const FIRST_TURN: Duration = Duration::from_millis(8);
 
