@@ -55,12 +55,21 @@ pub fn on_cores(cores: &str, program: &std::ffi::OsStr) -> Command {
 
 /// Keeps this process, the mock within it and what it starts off Envoy's core.
 pub fn keep_off_the_first_core() -> Result<()> {
+    off_the_first_core(0)
+}
+
+/// Moves the main thread of an Envoy, which is idle but for a VM of its own, off the core of its worker.
+pub fn part_main_thread(process: u32) -> Result<()> {
+    off_the_first_core(process)
+}
+
+fn off_the_first_core(thread: u32) -> Result<()> {
     let mut set = CpuSet::new();
     for core in 1..*CORES {
         set.set(core)?;
     }
     if *CORES > 1 {
-        sched_setaffinity(Pid::from_raw(0), &set)?;
+        sched_setaffinity(Pid::from_raw(thread.try_into()?), &set)?;
     }
     Ok(())
 }

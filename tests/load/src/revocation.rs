@@ -17,7 +17,7 @@ use envoy_tests::{Envoy, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::machine::on_cores;
+use crate::machine::{on_cores, part_main_thread};
 use crate::setup::{Filter, REPEATED, Setup, Stream, fixture, wasm_filter};
 use crate::statistics::Spread;
 use crate::subject::Ground;
@@ -85,6 +85,8 @@ pub async fn measure(ground: &Ground, pools: &mut Pools) -> Result<Revocation> {
     let setup = Setup { token_bytes: TOKEN_BYTES, ..Setup::new(Filter::None, Stream::Repeated(REPEATED)) };
     let pool = pools.of(&setup)?;
     let mut loading = Loading::start(ground, "info").await?;
+    // The main thread loads what the worker does, and its worker's core is not where it does so in a deployment.
+    part_main_thread(loading.envoy.process_id())?;
     let mut load_ms = vec![loading.next().await?];
     // Before there was anything, it was told that there was nothing new.
     let failed_before = loading.failed().await;
