@@ -184,11 +184,6 @@ async fn bench(arguments: Arguments, core: Option<&str>) -> Result<()> {
         record.keep()?;
         document::write(&record, core)?;
         println!("written: docs/performance.md, its plots, and docs/performance.json");
-    } else if !quick && let Some(mut record) = kept {
-        record.replace(figures, growth, revocation);
-        record.keep()?;
-        document::write(&record, core)?;
-        println!("written: what was measured of revocations and growth, in the record of the last whole run");
     }
     Ok(())
 }

@@ -143,22 +143,6 @@ impl Record {
         serde_json::from_value(all.into()).with_context(|| Self::file().display().to_string()).map(Some)
     }
 
-    /// Takes in what a run of a part of it found.
-    pub fn replace(&mut self, figures: Vec<Figure>, growth: Vec<SeriesRecord>, revocation: Option<Revocation>) {
-        for figure in figures {
-            match self.figures.iter_mut().find(|known| known.key == figure.key) {
-                Some(known) => *known = figure,
-                None => self.figures.push(figure),
-            }
-        }
-        for series in growth {
-            if let Some(known) = self.growth.iter_mut().find(|known| known.key == series.key) {
-                *known = series;
-            }
-        }
-        self.revocation = revocation.or(self.revocation.take());
-    }
-
     /// Keeps it, beside the parts.
     pub fn keep(&self) -> Result<()> {
         let mut all = everything()?;

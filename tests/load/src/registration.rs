@@ -39,7 +39,7 @@ const WINDOW_SECONDS: u64 = 4;
 const TOKEN_BYTES: usize = 2_000;
 /// The body of those requests that have one: what fits into one piece.
 const BODY_BYTES: usize = 1_024;
-/// p99 while clients register, against while they send as much as ordinary requests.
+/// p99 while clients register, against otherwise.
 const P99_AT_MOST: f64 = 1.05;
 
 /// What a run found.
@@ -324,15 +324,15 @@ fn table(record: &Record) -> String {
         text += &format!("| {title} | {without:.1} | {with:.1} | {ratio:.2} | {quartiles} |\n");
     }
     let Record { clients, burst_s, p99_us, p99_visited_us, p99_registering_us, visited, bridge, p99, .. } = record;
-    let verdict = if bridge.median <= P99_AT_MOST { "reached" } else { "**not reached**" };
+    let verdict = if p99.median <= P99_AT_MOST { "reached" } else { "**not reached**" };
     text + &format!(
         "\n| {CLIENTS} clients register at once, Graph answering in {} ms | |\n|---|---|\n\
          | registered, of those that asked | {clients} of {clients} |\n\
          | seconds until the last of {CLIENTS} was registered (quartiles) | {:.2} ({}) |\n\
          | p99 of other requests, µs: otherwise; while {CLIENTS} clients send as much as ordinary requests; while they register | {:.0}; {:.0}; {:.0} |\n\
          | ratio of the first two (quartiles): what their coming costs | {:.2} ({}) |\n\
-         | ratio of the last to the first (quartiles): both | {:.2} ({}) |\n\
-         | ratio of the last two (quartiles): what the bridge adds; at most {P99_AT_MOST} | {:.2} ({}); {verdict} |\n",
+         | ratio of the last two (quartiles): what the bridge adds | {:.2} ({}) |\n\
+         | ratio of the last to the first (quartiles); at most {P99_AT_MOST} | {:.2} ({}); {verdict} |\n",
         GRAPH.as_millis(),
         burst_s.median,
         quartiles(burst_s),
@@ -341,10 +341,10 @@ fn table(record: &Record) -> String {
         p99_registering_us.median,
         visited.median,
         quartiles(visited),
-        p99.median,
-        quartiles(p99),
         bridge.median,
         quartiles(bridge),
+        p99.median,
+        quartiles(p99),
     )
 }
 
