@@ -1,7 +1,6 @@
 //! Requests for the registration bridge while they arrive: their bodies, and whether they may register. Bounded in number,
 //! size and time.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::body::Body;
@@ -34,13 +33,6 @@ pub(super) struct Desk {
 
 /// The body is too long.
 pub(super) struct TooLong;
-
-/// Whether there was one left.
-pub(super) fn take_one(left: &Cell<usize>) -> bool {
-    let before = left.get();
-    left.set(before.saturating_sub(1));
-    before > 0
-}
 
 impl Desk {
     pub(super) fn is_empty(&self) -> bool {
@@ -95,23 +87,19 @@ impl Desk {
 
     /// Takes out those that can be worked on, the first so many.
     pub(super) fn take_ready(&mut self, most: usize) -> Vec<(u32, Form)> {
-        let left = Cell::new(most);
-        self.take(|form, _| form.is_whole && form.is_admitted && take_one(&left))
+        self.take(most, |form, _| form.is_whole && form.is_admitted)
     }
 
     /// Takes out those whose time is over.
     pub(super) fn take_late(&mut self, now: Millis) -> Vec<(u32, Form)> {
-        self.take(|_, deadline| deadline <= now)
+        self.take(usize::MAX, |_, deadline| deadline <= now)
     }
 
-    fn take(&mut self, ready: impl Fn(&Form, Millis) -> bool) -> Vec<(u32, Form)> {
-        if self.forms.is_empty() {
-            return Vec::new();
-        }
-        let all = std::mem::take(&mut self.forms);
-        let (taken, kept): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            all.into_iter().partition(|(_, (form, deadline))| ready(form, *deadline));
-        self.forms = kept;
-        taken.into_iter().map(|(context, (form, _))| (context, form)).collect()
+    /// Looks at all and moves only what it takes: it is asked in each turn while hundreds wait.
+    fn take(&mut self, most: usize, is_wanted: impl Fn(&Form, Millis) -> bool) -> Vec<(u32, Form)> {
+        let wanted = self.forms.iter().filter(|(_, (form, deadline))| is_wanted(form, *deadline));
+        let wanted: Vec<u32> = wanted.take(most).map(|(context, _)| *context).collect();
+        let taken = wanted.into_iter().filter_map(|context| Some((context, self.forms.remove(&context)?.0)));
+        taken.collect()
     }
 }

@@ -1,13 +1,12 @@
 //! The registration bridge's calls: to the login service and to Graph, by the root context, so that no client that hangs
 //! up takes one with it. The core says what to call and when; this does it.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType};
 
-use super::desk::{Form, take_one};
+use super::desk::Form;
 use super::effects;
 use super::gate::Gate;
 use super::host;
@@ -73,9 +72,8 @@ impl Registrar {
         }
         self.log_in(settings, now);
         // What was begun is ended first.
-        let left = Cell::new(MOST_IN_A_TURN);
-        self.send_due(gate, settings, &left, now);
-        let ready = gate.desk.borrow_mut().take_ready(left.get());
+        let sent = self.send_due(gate, settings, MOST_IN_A_TURN, now);
+        let ready = gate.desk.borrow_mut().take_ready(MOST_IN_A_TURN.saturating_sub(sent));
         for (context, form) in ready {
             self.begin(gate, settings, context, form, now);
         }
@@ -189,21 +187,17 @@ impl Registrar {
         self.login.take(Err(fault.clone()), now);
     }
 
-    fn send_due(&mut self, gate: &Gate, settings: &Registration, left: &Cell<usize>, now: Millis) {
-        let (due, later): (Vec<Held>, Vec<Held>) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|held| held.due <= now && take_one(left));
-        self.waiting = later;
+    /// Sends calls whose time has come, at most so many; how many it was.
+    fn send_due(&mut self, gate: &Gate, settings: &Registration, most: usize, now: Millis) -> usize {
+        let has_to_wait = matches!(self.login.standing(now), Standing::Wait);
+        let is_due = |held: &mut Held| held.due <= now && (!has_to_wait || held.job.is_overdue(now));
+        let due: Vec<Held> = self.waiting.extract_if(.., is_due).take(most).collect();
+        let sent = due.len();
         for mut held in due {
             let fault = match self.login.standing(now) {
                 Standing::Token(token) => {
                     held.token = token.to_owned();
                     self.send(gate, settings, held, now);
-                    continue;
-                }
-                Standing::Wait if !held.job.is_overdue(now) => {
-                    // It took nothing.
-                    left.set(left.get().saturating_add(1));
-                    self.waiting.push(held);
                     continue;
                 }
                 Standing::Wait => LoginFault::NoAnswer,
@@ -212,6 +206,7 @@ impl Registrar {
             let action = held.job.no_token(&fault, &room(gate, settings, now));
             self.act(gate, settings, held, action, now);
         }
+        sent
     }
 
     fn send(&mut self, gate: &Gate, settings: &Registration, mut held: Held, now: Millis) {
