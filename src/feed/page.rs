@@ -18,9 +18,9 @@ use crate::revocation::packed::{RECORD_BYTES, Record};
 /// Most records in a page: 256 KiB.
 pub const MAX_PAGE_RECORDS: usize = 16_384;
 /// How many bytes are hashed in a step.
-const HASH_STEP_BYTES: usize = 16 * 1024;
+const HASH_STEP_BYTES: usize = 8 * 1024;
 /// How many bytes of records are taken in a step.
-const RECORDS_STEP_BYTES: usize = 1_000 * RECORD_BYTES;
+const RECORDS_STEP_BYTES: usize = 500 * RECORD_BYTES;
 /// Longest path of a page, in bytes.
 const MAX_PATH_BYTES: usize = 2_048;
 /// The only format so far.

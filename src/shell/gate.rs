@@ -46,7 +46,7 @@ use crate::revocation::Revocations;
 const TICK_WAITING: Duration = Duration::from_millis(3);
 /// Between ticks while there is more of the revocation feed to work at: with turns as short as they are, some hundredths of
 /// the worker's time.
-const TICK_BUSY: Duration = Duration::from_millis(4);
+const TICK_BUSY: Duration = Duration::from_millis(3);
 /// Between ticks otherwise: how soon a worker sees what another fetched.
 const TICK_IDLE: Duration = Duration::from_millis(500);
 /// The same with a revocation feed, of whose news every worker is to know soon.
