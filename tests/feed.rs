@@ -13,6 +13,8 @@ mod support;
 use std::collections::BTreeSet;
 
 use entra_gate::feed::board::Board as _;
+use entra_gate::feed::parts::Part;
+use entra_gate::feed::reader::BodyFault;
 use entra_gate::feed::work::{End, FeedFault};
 use entra_gate::feed::worker::Answer;
 use entra_gate::revocation::{Entry, Rule};
@@ -98,6 +100,65 @@ fn packed_snapshots_arrive_page_by_page_and_deltas_go_on_from_them() {
     assert!(envoy.shared.swap(&entra_gate::feed::standing::Standing { snapshot_wanted: true, ..standing }, mark));
     envoy.run(&mut service, 12);
     check(&envoy, &service, 12_003);
+}
+
+#[test]
+fn a_snapshot_in_parts_is_one_and_what_changes_between_them_is_asked_for_anew() {
+    let (mut envoy, mut service) = (Envoy::new(2, feed(&[1])), Service::new());
+    service.log.extend((0..200).map(block));
+    service.part_most = Some(1_000);
+    envoy.run(&mut service, 3);
+    check(&envoy, &service, 200);
+    // Something new between the first part and the second, of which only the snapshot tells.
+    service.log.push(block(201));
+    service.first = service.sequence() - 1;
+    envoy.now += 1_000;
+    let ask = envoy.turn(0, 99).ask.expect("it is time");
+    let first = service.answer(&ask);
+    assert!(matches!(&first, Ok(Answer::Part { part, .. }) if part.first == 0 && part.total > 2_000), "{first:?}");
+    envoy.answer(0, first);
+    service.log.push(block(202));
+    service.first += 1;
+    let ask = envoy.turn(0, 99).ask.expect("the next part");
+    assert_eq!((ask.range.as_deref(), ask.etag.as_deref()), (Some("bytes=1000-1049575"), None));
+    let whole = service.answer(&ask);
+    assert!(matches!(&whole, Ok(Answer::Body { .. })), "{whole:?}");
+    envoy.answer(0, whole);
+    while envoy.turn(0, 99).is_busy {}
+    envoy.run(&mut service, 12);
+    check(&envoy, &service, 203);
+}
+
+#[test]
+fn a_part_that_was_not_asked_for_changes_nothing() {
+    let (mut envoy, mut service) = (Envoy::new(1, feed(&[1])), Service::new());
+    service.log.extend((0..20).map(block));
+    envoy.run(&mut service, 3);
+    let part = |first, total: usize, length| Answer::Part {
+        part: Part { first, total, bytes: vec![b'A'; length] },
+        etag: Some("\"part\"".into()),
+    };
+    let bad = [
+        (part(1, 50, 10), FeedFault::Part),
+        (part(0, 50, 0), FeedFault::Part),
+        (part(0, 33 * 1024 * 1024, 10), FeedFault::Body(BodyFault::TooLarge)),
+    ];
+    for (answer, fault) in bad {
+        envoy.now += 60_000;
+        assert!(envoy.turn(0, 99).ask.is_some());
+        envoy.answer(0, Ok(answer));
+        assert_eq!(envoy.nodes[0].ended.pop_back(), Some(End::Failed(fault)));
+    }
+    // Parts of two documents are signed by nobody.
+    envoy.now += 60_000;
+    assert!(envoy.turn(0, 99).ask.is_some());
+    envoy.answer(0, Ok(part(0, 50, 25)));
+    assert!(envoy.turn(0, 99).ask.is_some());
+    envoy.answer(0, Ok(part(25, 50, 25)));
+    while envoy.turn(0, 99).is_busy {}
+    let end = envoy.nodes[0].ended.pop_back();
+    assert!(matches!(end, Some(End::Failed(FeedFault::Body(BodyFault::Token(_))))), "{end:?}");
+    check(&envoy, &service, 20);
 }
 
 #[test]

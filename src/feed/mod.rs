@@ -8,6 +8,7 @@ pub mod document;
 pub mod loader;
 pub mod overlay;
 pub mod page;
+pub mod parts;
 pub mod reader;
 pub mod rewrite;
 pub mod scanner;

@@ -5,6 +5,7 @@ use super::board::{Board, DELTA_ENTRIES, Generation};
 use super::document::{Claims, MAX_RECORDS};
 use super::overlay::Overlay;
 use super::page::{Opening, PageFault, PageName};
+use super::parts::PartFault;
 use super::reader::{BodyFault, Document, Reader, Reading};
 use super::rewrite::{Over, Rewrite, Rewriting, Writer, Written};
 use super::source::Feed;
@@ -51,6 +52,8 @@ pub enum FeedFault {
     },
     /// A page is not the one that the head names.
     Page(PageFault),
+    /// A 206 is not the part that was asked for.
+    Part,
     /// The status was neither 200 nor 304.
     Status(u16),
     /// With it more than [`MAX_RECORDS`] would be held.
@@ -67,8 +70,18 @@ impl std::fmt::Display for FeedFault {
             Self::NotModified => formatter.write_str("304, and nothing is held"),
             Self::Older { found, held } => write!(formatter, "sequence {found}, and {held} is held already"),
             Self::Page(fault) => write!(formatter, "not the page that the head names: {fault:?}"),
+            Self::Part => formatter.write_str("a 206 with another part than was asked for"),
             Self::Status(status) => write!(formatter, "status {status}"),
             Self::TooManyEntries => write!(formatter, "more than {MAX_RECORDS} entries"),
+        }
+    }
+}
+
+impl From<PartFault> for FeedFault {
+    fn from(fault: PartFault) -> Self {
+        match fault {
+            PartFault::Other => Self::Part,
+            PartFault::TooLarge => Self::Body(BodyFault::TooLarge),
         }
     }
 }
@@ -83,6 +96,7 @@ impl FeedFault {
             | Self::NotSent
             | Self::Older { .. }
             | Self::Page(_)
+            | Self::Part
             | Self::Status(_)
             | Self::TooManyEntries => Wanted::Same,
         }

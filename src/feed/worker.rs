@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::board::{Board, Generation};
 use super::loader::{Loader, Loading};
+use super::parts::{Part, Parts, Taken};
 use super::reader::{BodyFault, is_expired};
 use super::source::Feed;
 use super::standing::Standing;
@@ -34,10 +35,12 @@ pub struct Worker {
 
 /// What a worker has in hand, and how the feed stood when it began.
 enum Hand {
-    /// It waits for an answer.
-    Asking { standing: Standing, until: Millis },
+    /// It waits for an answer, or the next part of it.
+    Asking { standing: Standing, until: Millis, path: String, parts: Parts },
     /// Nothing.
     Empty,
+    /// It has a part of an answer, and is to ask for the next.
+    Parted { standing: Standing, path: String, parts: Parts },
     /// It waits for a page.
     Paging { standing: Standing, until: Millis, pages: Box<Pages>, etag: Option<String> },
     /// An answer.
@@ -61,6 +64,10 @@ pub struct Ask {
     pub path: String,
     /// `If-None-Match`.
     pub etag: Option<String>,
+    /// `Range`.
+    pub range: Option<String>,
+    /// `If-Range`.
+    pub if_range: Option<String>,
     /// How long an answer may take.
     pub timeout: Duration,
 }
@@ -72,6 +79,13 @@ pub enum Answer {
     Body {
         /// The body.
         body: Vec<u8>,
+        /// The `ETag`, if it can be sent back.
+        etag: Option<String>,
+    },
+    /// 206.
+    Part {
+        /// What it brought.
+        part: Part,
         /// The `ETag`, if it can be sent back.
         etag: Option<String>,
     },
@@ -115,11 +129,22 @@ impl Worker {
 
     /// Loads what is on the board, as long as there is time.
     pub fn load(&mut self, fed: &mut Fed, room: &Room<'_>, has_time: &mut dyn FnMut() -> bool) -> Loading {
-        let Some((standing, _)) = room.board.standing().filter(|(standing, _)| standing.is_held(room.feed)) else {
+        let standing = room.board.standing();
+        standing.map_or(Loading::Current, |(standing, _)| self.load_from(&standing, fed, room, has_time))
+    }
+
+    fn load_from(
+        &mut self,
+        standing: &Standing,
+        fed: &mut Fed,
+        room: &Room<'_>,
+        has_time: &mut dyn FnMut() -> bool,
+    ) -> Loading {
+        if !standing.is_held(room.feed) {
             return Loading::Current;
-        };
+        }
         loop {
-            let loading = self.loader.step(&standing, room.board, fed, room.now / 1_000);
+            let loading = self.loader.step(standing, room.board, fed, room.now / 1_000);
             if loading != Loading::More || room.is_gentle || !has_time() {
                 return loading;
             }
@@ -128,10 +153,10 @@ impl Worker {
 
     /// Does what there is to do, as long as there is time.
     pub fn turn(&mut self, fed: &mut Fed, room: &Room<'_>, has_time: &mut dyn FnMut() -> bool) -> Turn {
-        let loading = self.load(fed, room, has_time);
         let Some((standing, _)) = room.board.standing() else {
             return Turn::default();
         };
+        let loading = self.load_from(&standing, fed, room, has_time);
         self.drop_if_overtaken(&standing);
         if loading == Loading::Broken && !standing.snapshot_wanted {
             self.update(room, |standing| Some(Standing { snapshot_wanted: true, ..standing }));
@@ -144,7 +169,7 @@ impl Worker {
             while self.compact(fed, room, &mut turn) && !room.is_gentle && has_time() {}
             self.sweep(fed, standing.generation, room.now);
         }
-        self.keep_lease(room);
+        self.keep_lease(&standing, room);
         turn.is_busy =
             loading == Loading::More || matches!(self.hand, Hand::Working { .. }) || self.compaction.is_some();
         // What was published a moment ago is there for this worker as well.
@@ -155,10 +180,12 @@ impl Worker {
     /// Takes the answer to what was asked last. An answer that nobody waits for is dropped.
     pub fn receive(&mut self, answer: Result<Answer, FeedFault>, room: &Room<'_>) -> Option<End> {
         match std::mem::replace(&mut self.hand, Hand::Empty) {
-            Hand::Asking { standing, .. } => match answer {
-                Ok(Answer::Body { body, etag }) => match Work::begin(body, room.feed, &standing) {
-                    Ok(work) => self.hand = Hand::Working { standing, work, etag },
-                    Err(fault) => return self.end(End::Failed(fault), None, room),
+            Hand::Asking { standing, path, parts, .. } => match answer {
+                Ok(Answer::Body { body, etag }) => return self.open(body, standing, etag, room),
+                Ok(Answer::Part { part, etag }) => match parts.take(&part, etag) {
+                    Ok(Taken::More(parts)) => self.hand = Hand::Parted { standing, path, parts },
+                    Ok(Taken::Whole(body, etag)) => return self.open(body, standing, etag, room),
+                    Err(fault) => return self.end(End::Failed(fault.into()), None, room),
                 },
                 Ok(Answer::NotModified) => {
                     let expires = standing.expires;
@@ -179,10 +206,20 @@ impl Worker {
                 Ok(Answer::Body { body, .. }) => {
                     return self.go_on(pages.receive(body), standing, etag, room).ended;
                 }
+                Ok(Answer::Part { .. }) => return self.end(End::Failed(FeedFault::Part), None, room),
                 Ok(Answer::NotModified) => return self.end(End::Failed(FeedFault::NotModified), None, room),
                 Err(fault) => return self.end(End::Failed(fault), None, room),
             },
-            other @ (Hand::Empty | Hand::Working { .. }) => self.hand = other,
+            other @ (Hand::Empty | Hand::Parted { .. } | Hand::Working { .. }) => self.hand = other,
+        }
+        None
+    }
+
+    /// Begins to read a body.
+    fn open(&mut self, body: Vec<u8>, standing: Standing, etag: Option<String>, room: &Room<'_>) -> Option<End> {
+        match Work::begin(body, room.feed, &standing) {
+            Ok(work) => self.hand = Hand::Working { standing, work, etag },
+            Err(fault) => return self.end(End::Failed(fault), None, room),
         }
         None
     }
@@ -191,7 +228,10 @@ impl Worker {
     fn drop_if_overtaken(&mut self, now: &Standing) {
         self.compaction.take_if(|compaction| now.owner != self.me || !compaction.is_of(now));
         let begun = match &self.hand {
-            Hand::Asking { standing, .. } | Hand::Paging { standing, .. } | Hand::Working { standing, .. } => standing,
+            Hand::Asking { standing, .. }
+            | Hand::Parted { standing, .. }
+            | Hand::Paging { standing, .. }
+            | Hand::Working { standing, .. } => standing,
             Hand::Empty => return,
         };
         let is_same = (begun.generation, begun.deltas, begun.sequence) == (now.generation, now.deltas, now.sequence);
@@ -216,6 +256,10 @@ impl Worker {
                     let ended = self.end(End::Failed(FeedFault::NoAnswer), None, room);
                     return Turn { ended, ..Turn::default() };
                 }
+                Hand::Parted { standing, path, parts } => {
+                    let ask = self.ask(standing, path, None, parts, room.feed.timeout, room.now);
+                    return Turn { ask: Some(ask), ..Turn::default() };
+                }
                 other @ (Hand::Asking { .. } | Hand::Empty | Hand::Paging { .. }) => {
                     self.hand = other;
                     return Turn::default();
@@ -238,7 +282,8 @@ impl Worker {
                 let timeout = room.feed.timeout;
                 let until = room.now.saturating_add(millis(timeout)).saturating_add(ANSWER_SLACK);
                 self.hand = Hand::Paging { standing, until, pages, etag };
-                Turn { ask: Some(Ask { path, etag: None, timeout }), ..Turn::default() }
+                let ask = Ask { path, etag: None, range: None, if_range: None, timeout };
+                Turn { ask: Some(ask), ..Turn::default() }
             }
             Next::End(end) => {
                 if let End::Published(written, _) = &end {
@@ -304,10 +349,26 @@ impl Worker {
         let wait = if asked.goes_on(feed) { feed.long_poll } else { Duration::ZERO };
         let timeout = feed.timeout.saturating_add(wait);
         let etag = asked.etag.clone().filter(|_| asked.goes_on(feed));
-        let until = now.saturating_add(millis(timeout)).saturating_add(ANSWER_SLACK);
         let path = feed.path(asked.since(feed), wait);
-        self.hand = Hand::Asking { standing: asked, until };
-        Turn { ask: Some(Ask { path, etag, timeout }), ..Turn::default() }
+        let ask = self.ask(asked, path, etag, Parts::default(), timeout, now);
+        Turn { ask: Some(ask), ..Turn::default() }
+    }
+
+    /// Asks for an answer, or for what is not there yet of it.
+    fn ask(
+        &mut self,
+        standing: Standing,
+        path: String,
+        etag: Option<String>,
+        parts: Parts,
+        timeout: Duration,
+        now: Millis,
+    ) -> Ask {
+        let until = now.saturating_add(millis(timeout)).saturating_add(ANSWER_SLACK);
+        let (range, if_range) = (Some(parts.range()), parts.if_range().map(str::to_owned));
+        let ask = Ask { path: path.clone(), etag, range, if_range, timeout };
+        self.hand = Hand::Asking { standing, until, path, parts };
+        ask
     }
 
     /// Publishes an end, unless somebody else has taken over in the meantime.
@@ -325,12 +386,11 @@ impl Worker {
         Desk { feed, standing, fed, is_loaded, board, signatures, nonce, now: now / 1_000 }
     }
 
-    fn keep_lease(&self, room: &Room<'_>) {
-        if !matches!(self.hand, Hand::Empty) || self.compaction.is_some() {
-            self.update(room, |standing| {
-                (standing.owner == self.me && standing.is_lease_short(room.now))
-                    .then(|| standing.taken(self.me, room.now))
-            });
+    /// Prolongs the lease, which was as it is told here when the turn began: what a turn takes up it has leased anew.
+    fn keep_lease(&self, begun: &Standing, room: &Room<'_>) {
+        let is_short = |standing: &Standing| standing.owner == self.me && standing.is_lease_short(room.now);
+        if is_short(begun) && (!matches!(self.hand, Hand::Empty) || self.compaction.is_some()) {
+            self.update(room, |standing| is_short(&standing).then(|| standing.taken(self.me, room.now)));
         }
     }
 

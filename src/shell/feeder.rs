@@ -8,6 +8,7 @@ use proxy_wasm::types::{BufferType, LogLevel, MapType};
 use super::gate::Gate;
 use super::host::{self, HostSignatures};
 use crate::feed::board::{Board, Place};
+use crate::feed::parts::Part;
 use crate::feed::source::Feed;
 use crate::feed::standing::Standing;
 use crate::feed::work::{End, FeedFault};
@@ -94,7 +95,8 @@ impl Feeder {
             ("accept", "application/revocations+jwt, application/jwt, */*"),
             ("user-agent", concat!("entra-gate/", env!("CARGO_PKG_VERSION"))),
         ];
-        headers.extend(ask.etag.as_deref().map(|etag| ("if-none-match", etag)));
+        let conditions = [("if-none-match", &ask.etag), ("range", &ask.range), ("if-range", &ask.if_range)];
+        headers.extend(conditions.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
         match hostcalls::dispatch_http_call(&feed.cluster, headers, None, vec![], ask.timeout) {
             Ok(token) => self.call = Some(token),
             Err(_) => self.take(Err(FeedFault::NotSent), feed, gate),
@@ -143,10 +145,16 @@ fn answer(headers: usize, body_size: usize) -> Result<Answer, FeedFault> {
     let header = |name| hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name).ok().flatten();
     let status = header(":status").and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok()).unwrap_or(0);
     match status {
-        200 => {
+        200 | 206 => {
             let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size).ok().flatten();
+            let body = body.unwrap_or_default();
             let etag = header("etag").and_then(|etag| Standing::usable_etag(&etag));
-            Ok(Answer::Body { body: body.unwrap_or_default(), etag })
+            if status == 200 {
+                return Ok(Answer::Body { body, etag });
+            }
+            let range = header("content-range").and_then(|range| String::from_utf8(range).ok());
+            let part = range.and_then(|range| Part::read(&range, body)).ok_or(FeedFault::Part)?;
+            Ok(Answer::Part { part, etag })
         }
         304 => Ok(Answer::NotModified),
         status => Err(FeedFault::Status(status)),

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra_gate::feed::board::{Board, Place};
 use entra_gate::feed::document::Claims;
 use entra_gate::feed::page::{Paging, pack};
+use entra_gate::feed::parts::Part;
 use entra_gate::feed::source::{Feed, Signers, WhenStale};
 use entra_gate::feed::standing::Standing;
 use entra_gate::feed::token;
@@ -94,6 +95,8 @@ pub(crate) struct Service {
     pub(crate) log: Vec<Entry>,
     /// Entries beyond which a snapshot is packed.
     pub(crate) plain_most: usize,
+    /// Most bytes of a part, where it knows of ranges.
+    pub(crate) part_most: Option<usize>,
     /// What the sequence was before the log.
     pub(crate) first: u64,
     pub(crate) pages: BTreeMap<String, Vec<u8>>,
@@ -101,7 +104,7 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn new() -> Self {
-        Self { signer: 1, log: Vec::new(), plain_most: usize::MAX, first: 0, pages: BTreeMap::new() }
+        Self { signer: 1, log: Vec::new(), plain_most: usize::MAX, part_most: None, first: 0, pages: BTreeMap::new() }
     }
 
     pub(crate) fn sequence(&self) -> u64 {
@@ -163,7 +166,16 @@ impl Service {
             return Ok(Answer::NotModified);
         }
         let body = if since > self.first { self.delta(since) } else { self.snapshot() };
-        Ok(Answer::Body { body, etag: Some(etag) })
+        let is_same = ask.if_range.as_ref().is_none_or(|seen| *seen == etag);
+        let Some(most) = self.part_most.filter(|_| is_same) else {
+            return Ok(Answer::Body { body, etag: Some(etag) });
+        };
+        let range = ask.range.as_ref().unwrap().strip_prefix("bytes=").unwrap();
+        let (first, last) = range.split_once('-').unwrap();
+        let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+        let bytes = &body[first..body.len().min(last + 1).min(first + most)];
+        let part = Part { first, total: body.len(), bytes: bytes.to_vec() };
+        Ok(Answer::Part { part, etag: Some(etag) })
     }
 
     /// What is known of each subject.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -190,7 +191,7 @@ impl Feed {
         self.state().asked.clone()
     }
 
-    /// How many answers of a kind were given: `snapshot`, `delta`, `page`, `unchanged`.
+    /// How many answers of a kind were given: `snapshot`, `part` of it after the first, `delta`, `page`, `unchanged`.
     #[must_use]
     pub fn served(&self, kind: &str) -> usize {
         self.state().served.get(kind).copied().unwrap_or_default()
@@ -262,6 +263,7 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>) -> io::Result<()> {
         parameters.filter_map(|pair| pair.split_once('=')).find(|(known, _)| *known == name)?.1.parse().ok()
     };
     let lock = || state.lock().unwrap_or_else(PoisonError::into_inner);
+    let goes_on = header("range").is_some_and(|range| !range.starts_with("bytes=0-"));
     let conduct = {
         let mut state = lock();
         state.asked.push(path.clone());
@@ -281,7 +283,8 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>) -> io::Result<()> {
         Conduct::Good => {
             let mut left = parameter("wait").unwrap_or(0) * 50;
             loop {
-                let answer = lock().answer(&path, parameter("since").unwrap_or(0), header("if-none-match").as_deref());
+                let seen = header("if-none-match");
+                let answer = lock().answer(&path, parameter("since").unwrap_or(0), seen.as_deref(), goes_on);
                 if answer.0 != 304 || left == 0 {
                     break answer;
                 }
@@ -290,15 +293,31 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>) -> io::Result<()> {
             }
         }
     };
+    // A part, if one was asked for that is still one of the same.
+    let is_same = header("if-range").is_none_or(|seen| seen == etag);
+    let part = header("range").filter(|_| status == 200 && is_same).and_then(|range| part(&range, body.len()));
+    let (status, range) = match &part {
+        Some(part) => (206, format!("content-range: bytes {}-{}/{}\r\n", part.start(), part.end(), body.len())),
+        None => (status, String::new()),
+    };
+    let sent = part.and_then(|part| body.get(part)).unwrap_or(&body);
     let etag = if etag.is_empty() { etag } else { format!("etag: {etag}\r\n") };
-    let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n{etag}\r\n", body.len());
+    let length = sent.len();
+    let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n{range}{etag}\r\n");
     stream.write_all(head.as_bytes()).await?;
-    stream.write_all(&body).await?;
+    stream.write_all(sent).await?;
     stream.shutdown().await
 }
 
+/// What a `Range` of one part means for a body of this length (RFC 9110, section 14.1.2).
+fn part(range: &str, length: usize) -> Option<RangeInclusive<usize>> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+    (first < length).then(|| first..=last.min(length - 1))
+}
+
 impl State {
-    fn answer(&mut self, path: &str, since: usize, seen: Option<&str>) -> (u16, String, Vec<u8>) {
+    fn answer(&mut self, path: &str, since: usize, seen: Option<&str>, goes_on: bool) -> (u16, String, Vec<u8>) {
         if path.starts_with(PAGES) {
             return match self.pages.get(path).cloned() {
                 Some(page) => self.count("page", (200, String::new(), page)),
@@ -319,7 +338,7 @@ impl State {
             Some((at, body)) if *at == sequence => body.clone(),
             _ => self.make_snapshot(),
         };
-        self.count("snapshot", (200, etag, body))
+        self.count(if goes_on { "part" } else { "snapshot" }, (200, etag, body))
     }
 
     fn make_snapshot(&mut self) -> Vec<u8> {
