@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use envoy_tests::bootstrap::merge;
+use envoy_tests::bootstrap::{cluster, merge};
 use envoy_tests::configuration::workforce;
 use envoy_tests::http::Origin;
 use envoy_tests::patience::until;
@@ -139,7 +139,7 @@ fn gate(registers: bool) -> Value {
             "tenant": CONTOSO,
             "client_id": "cccccccc-0000-4000-8000-000000000003",
             "client_secret_env": "GATE_CLIENT_SECRET",
-            "upstreams": {"login": {"cluster": "entra"}, "graph": {"cluster": "entra"}},
+            "upstreams": {"login": {"cluster": "entra"}, "graph": {"cluster": "graph"}},
             "access": {"open": true},
             "scopes": {
                 "api://orders/Orders.Read": {"resource": ORDERS, "id": "aaaaaaaa-1111-4111-8111-111111111111"},
@@ -148,6 +148,17 @@ fn gate(registers: bool) -> Value {
         });
     }
     gate
+}
+
+/// As `envoy/registration.yaml` has Graph's: what is under way at once shares a connection.
+fn over_http2(mut cluster: Value) -> Value {
+    cluster["typed_extension_protocol_options"] = json!({
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        },
+    });
+    cluster
 }
 
 fn setup(registers: bool, body_bytes: usize) -> Setup {
@@ -193,7 +204,9 @@ async fn windows_of(ground: &Ground, pools: &mut Pools, windows: usize) -> Resul
     let pool = pools.of(&setup)?;
     let mut command = on_cores(&setup.cores.envoy, ground.release.binary().as_os_str());
     command.args(["--concurrency", "1", "--log-level", "warning"]);
-    let bootstrap = setup.bootstrap(ground.entra.addr());
+    let mut bootstrap = setup.bootstrap(ground.entra.addr());
+    let clusters = bootstrap.pointer_mut("/static_resources/clusters").and_then(Value::as_array_mut);
+    clusters.context("no clusters")?.push(over_http2(cluster("graph", ground.entra.addr())));
     let envoy = Envoy::start_by(command, &bootstrap).await.map_err(|failure| anyhow!("{failure}"))?;
     part_main_thread(envoy.process_id())?;
     until("a token passes", async || {
