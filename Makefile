@@ -12,6 +12,8 @@ WASM_BUDGET := 1350000
 ENVOY_VERSIONS := $(shell grep -v '^\#' $(SETUP)/versions)
 DEMO_ENVOY := $(firstword $(ENVOY_VERSIONS))
 FUZZ_SECONDS := 60
+# What is built natively is built as one: package by package, what they share would be built several times.
+EVERYTHING := --locked --workspace --all-targets --features entra-gate/command
 
 # Where the tests of the real Envoy and the tour look for what they run.
 export ENTRA_GATE_WASM := $(CURDIR)/$(WASM)
@@ -46,9 +48,9 @@ bench: wasm fixtures ## What a request costs in the real Envoy, and the core nat
 	@$(SETUP)/wrk.sh
 	@$(SETUP)/envoy.sh $(DEMO_ENVOY)
 	@mkdir -p $(TARGET_DIR)/bench
-	@cargo build --locked --quiet -p entra-gate --bin entra-gate --features command
+	@cargo build $(EVERYTHING)
 	@$(if $(QUICK)$(ONLY),,$(MAKE) micro | tee $(TARGET_DIR)/bench/core)
-	@cargo run --locked --quiet -p load --bin bench -- --place $(TARGET_DIR)/bench $(if $(QUICK),--quick) \
+	@$(TARGET_DIR)/debug/bench --place $(TARGET_DIR)/bench $(if $(QUICK),--quick) \
 		$(if $(ONLY),--only $(ONLY)) $(if $(QUICK)$(ONLY),,--core $(TARGET_DIR)/bench/core)
 
 micro: ## Benchmarks of the core, natively
@@ -77,7 +79,7 @@ fmt: ## Formatting
 	@cargo fmt --all --check
 
 lint: ## clippy, natively and for wasm, warnings denied
-	@cargo clippy --locked --workspace --all-targets --features entra-gate/command -- -D warnings
+	@cargo clippy $(EVERYTHING) -- -D warnings
 	@$(SETUP)/wasm-cargo.sh clippy --locked -p entra-gate --lib -- -D warnings
 
 deny: ## Licences, bans, sources and advisories of the dependencies

@@ -405,7 +405,7 @@ async fn many_entries_come_in_pages(release: &Release) {
     let token = token_of(&world, &format!("plain-{}", USERS - 1)).await;
     until_it_is_revoked(&world.envoy, &token).await;
     // In parts, each of which it was asked for.
-    assert!(feed.served("part") > 3, "{} parts", feed.served("part"));
+    assert!(feed.served("part") > 1, "{} parts", feed.served("part"));
     let token = token_of(&world, "last-7999").await;
     until_it_passes(&world.envoy, &token).await;
     until_it_passes(&world.envoy, &bystander).await;

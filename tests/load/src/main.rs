@@ -43,7 +43,7 @@ mod wrk;
 /// Loads a real Envoy and tells what a request costs.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Under five minutes: what figures are about, in fewer rounds; nothing is written.
+    /// Under five minutes: what figures are about, in fewer and shorter rounds; nothing is written.
     #[arg(long)]
     quick: bool,
     /// Where signed tokens are kept between runs.
@@ -100,8 +100,8 @@ async fn bench(arguments: Arguments, core: Option<&str>) -> Result<()> {
     let machine = Machine::here()?;
     let quick = arguments.quick;
     let length = Length {
-        rounds: arguments.rounds.unwrap_or(if quick { 5 } else { 15 }),
-        seconds: arguments.seconds.unwrap_or(2),
+        rounds: arguments.rounds.unwrap_or(if quick { 3 } else { 15 }),
+        seconds: arguments.seconds.unwrap_or(if quick { 1 } else { 2 }),
     };
     let ground = Ground { release: Release::newest(), entra: MockEntra::start(([127, 0, 0, 1], 0).into()).await? };
     let versions = Versions {

@@ -103,7 +103,7 @@ pub fn revocation(found: &Revocation) -> String {
             format!("{:.0}; {:.0}", inside.load_ms, inside.load_worst_us)
         }),
         ("turns of the event loop: how many; the longest, ms", format!("{turns}; {longest_turn_ms:.2}")),
-        ("taking the body of a plain snapshot of 100,000 entries from the host, ms", format!("{plain_answer_ms:.2}")),
+        ("taking a part of a plain snapshot of 100,000 entries from the host, ms", format!("{plain_answer_ms:.2}")),
         ("longest steps, µs: a page; JSON; hashing; making a new base", {
             let steps = [inside.page_us, inside.parse_worst_us, inside.hash_us, inside.rewrite_worst_us];
             steps.map(|step| format!("{step:.0}")).join("; ")

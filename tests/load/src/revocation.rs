@@ -2,7 +2,7 @@
 //!
 //! Some of it a fixture measures inside the VM, with the filter's own code; the rest is the filter itself under load.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use entra_gate::feed::page::{PageName, Paging, digest};
@@ -12,7 +12,7 @@ use envoy_tests::bootstrap::cluster;
 use envoy_tests::configuration::workforce;
 use envoy_tests::envoy::wasm;
 use envoy_tests::feed::{Conduct, Feed};
-use envoy_tests::patience::until;
+use envoy_tests::patience::{DEADLINE, until};
 use envoy_tests::{Envoy, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -32,7 +32,10 @@ const PAGE_RECORDS: u64 = 16_384;
 const PLAIN_ENTRIES: usize = 100_000;
 /// Windows of each kind, and seconds of each.
 const WINDOWS: usize = 6;
-const WINDOW_SECONDS: u64 = 3;
+/// About as long as a snapshot takes, so that a window has all that comes of it: one worker fetches, then all load.
+const WINDOW_SECONDS: u64 = 12;
+/// Between looks at what is in force. They are had in all windows, because Envoy's answers take time, too.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 /// Another length than the comparison's, of whose tokens there are many.
 const TOKEN_BYTES: usize = 2_000;
 
@@ -47,7 +50,7 @@ pub struct Revocation {
     pub longest_turn_ms: f64,
     /// How many turns there were.
     pub turns: usize,
-    /// Taking the body of a large plain snapshot, in milliseconds.
+    /// Taking a part of the body of a large plain snapshot, in milliseconds; the longest.
     pub plain_answer_ms: f64,
     /// p99 of requests, in microseconds.
     pub p99_us: Spread,
@@ -81,7 +84,9 @@ pub async fn measure(ground: &Ground, pools: &mut Pools) -> Result<Revocation> {
     let inside = inside(ground).await?;
     eprintln!("revocation: inside the VM: {inside:?}");
     let (turns, longest_turn_ms, plain_answer_ms) = turns(ground).await?;
-    eprintln!("revocation: {turns} turns, the longest {longest_turn_ms:.2} ms; a plain body {plain_answer_ms:.2} ms");
+    eprintln!(
+        "revocation: {turns} turns, the longest {longest_turn_ms:.2} ms; a part of a plain body {plain_answer_ms:.2} ms"
+    );
     let setup = Setup { token_bytes: TOKEN_BYTES, ..Setup::new(Filter::None, Stream::Repeated(REPEATED)) };
     let pool = pools.of(&setup)?;
     let mut loading = Loading::start(ground, "info").await?;
@@ -141,8 +146,8 @@ async fn inside(ground: &Ground) -> Result<Inside> {
     serde_json::from_str(&format!("{object}}}")).with_context(|| line.clone())
 }
 
-/// Turns of a worker that loads snapshots: how many, and the longest in milliseconds; and how long taking the body of a
-/// large plain one is.
+/// Turns of a worker that loads snapshots: how many, and the longest in milliseconds; and how long taking a part
+/// of a large plain one is.
 async fn turns(ground: &Ground) -> Result<(usize, f64, f64)> {
     let mut loading = Loading::start(ground, "debug").await?;
     for _ in 0..3 {
@@ -152,7 +157,7 @@ async fn turns(ground: &Ground) -> Result<(usize, f64, f64)> {
     let entry = |at: usize| json!({"tenant": guid(1), "user": guid(at), "not_before": 1_760_000_000_u64, "expires": 4_000_000_000_u64});
     let entries: Vec<Value> = (0..PLAIN_ENTRIES).map(entry).collect();
     let sequence = loading.sequence + 1;
-    loading.publish(&json!({"iss": "feed", "iat": 1, "seq": sequence, "entries": entries}), sequence).await;
+    loading.publish(&json!({"iss": "feed", "iat": 1, "seq": sequence, "entries": entries}), sequence).await?;
     let log = loading.envoy.log();
     let micros = |line: &str| line.rsplit_once(" µs")?.0.rsplit(' ').next()?.parse::<f64>().ok();
     let of = |mark: &str| -> Vec<f64> { log.lines().filter(|line| line.contains(mark)).filter_map(micros).collect() };
@@ -194,25 +199,30 @@ impl Loading {
         self.sequence += 1;
         let packed = &self.pages[usize::try_from(self.sequence % 2)?];
         let claims = json!({"iss": "feed", "iat": 1, "seq": self.sequence, "packed": packed});
-        Ok(self.publish(&claims, self.sequence).await)
+        self.publish(&claims, self.sequence).await
     }
 
     async fn failed(&self) -> u64 {
         self.envoy.stat("revocation.feed_failed").await
     }
 
-    async fn publish(&self, claims: &Value, sequence: u64) -> f64 {
+    async fn publish(&self, claims: &Value, sequence: u64) -> Result<f64> {
         let document = Feed::document(1, claims);
         let started = Instant::now();
         self.feed.behave(Conduct::Body(document));
-        until("the snapshot is in force", async || {
-            let held = self.envoy.envoy_stats("entra_gate.revocation.sequence").await.into_values().next();
-            (held == Some(sequence)).then_some(())
-        })
-        .await;
+        let deadline = started + DEADLINE;
+        while self.held().await != Some(sequence) {
+            ensure!(Instant::now() < deadline, "snapshot {sequence} did not come into force");
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
         let took = started.elapsed();
         self.feed.behave(Conduct::Status(304));
-        took.as_secs_f64() * 1e3
+        Ok(took.as_secs_f64() * 1e3)
+    }
+
+    /// The sequence that is in force.
+    async fn held(&self) -> Option<u64> {
+        self.envoy.envoy_stats("entra_gate.revocation.sequence").await.into_values().next()
     }
 
     /// Sends requests for a while; what came of them, and how long each snapshot took that was loaded meanwhile.
@@ -241,9 +251,13 @@ impl Loading {
             load.run(&cores)
         });
         let mut loads = Vec::new();
-        if matches!(window, Window::Loading) {
-            while !sending.is_finished() {
-                loads.push(self.next().await?);
+        while !sending.is_finished() {
+            match window {
+                Window::Loading => loads.push(self.next().await?),
+                Window::Still => {
+                    self.held().await;
+                    tokio::time::sleep(BETWEEN_LOOKS).await;
+                }
             }
         }
         Ok((sending.await??, loads))
