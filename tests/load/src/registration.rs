@@ -32,7 +32,7 @@ const CLIENTS: usize = 200;
 /// How long Graph takes for each call.
 const GRAPH: Duration = Duration::from_millis(300);
 /// Windows of each kind, and in a quick run; seconds of each.
-const WINDOWS: usize = 12;
+const WINDOWS: usize = 24;
 const WINDOWS_QUICK: usize = 3;
 const WINDOW_SECONDS: u64 = 4;
 /// Another length than the comparison's, of whose tokens there are many.
