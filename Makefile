@@ -12,7 +12,7 @@ WASM_BUDGET := 1350000
 ENVOY_VERSIONS := $(shell grep -v '^\#' $(SETUP)/versions)
 DEMO_ENVOY := $(firstword $(ENVOY_VERSIONS))
 FUZZ_SECONDS := 60
-# What is built natively is built as one: package by package, what they share would be built several times.
+# Of what is built natively for checks and measurements, all is built as one: package by package, what they share would be built several times.
 EVERYTHING := --locked --workspace --all-targets --features entra-gate/command
 
 # Where the tests of the real Envoy and the tour look for what they run.

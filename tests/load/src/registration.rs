@@ -19,7 +19,7 @@ use crate::document;
 use crate::machine::{Machine, Usage, cpu_of, on_cores, part_main_thread};
 use crate::race::{self, DISTURBING, Length};
 use crate::record::{self, Versions};
-use crate::setup::{Filter, REPEATED, Setup, Stream};
+use crate::setup::{Filter, REPEATED, Setup, Stream, add_clusters};
 use crate::statistics::Spread;
 use crate::subject::Ground;
 use crate::tokens::{Pool, Pools};
@@ -205,8 +205,7 @@ async fn windows_of(ground: &Ground, pools: &mut Pools, windows: usize) -> Resul
     let mut command = on_cores(&setup.cores.envoy, ground.release.binary().as_os_str());
     command.args(["--concurrency", "1", "--log-level", "warning"]);
     let mut bootstrap = setup.bootstrap(ground.entra.addr());
-    let clusters = bootstrap.pointer_mut("/static_resources/clusters").and_then(Value::as_array_mut);
-    clusters.context("no clusters")?.push(over_http2(cluster("graph", ground.entra.addr())));
+    add_clusters(&mut bootstrap, [over_http2(cluster("graph", ground.entra.addr()))])?;
     let envoy = Envoy::start_by(command, &bootstrap).await.map_err(|failure| anyhow!("{failure}"))?;
     part_main_thread(envoy.process_id())?;
     until("a token passes", async || {

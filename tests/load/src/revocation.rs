@@ -12,13 +12,13 @@ use envoy_tests::bootstrap::cluster;
 use envoy_tests::configuration::workforce;
 use envoy_tests::envoy::wasm;
 use envoy_tests::feed::{Conduct, Feed};
-use envoy_tests::patience::{DEADLINE, until};
+use envoy_tests::patience::{until, until_at};
 use envoy_tests::{Envoy, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::machine::{on_cores, part_main_thread};
-use crate::setup::{Filter, REPEATED, Setup, Stream, fixture, wasm_filter};
+use crate::setup::{Filter, REPEATED, Setup, Stream, add_clusters, fixture, wasm_filter};
 use crate::statistics::Spread;
 use crate::subject::Ground;
 use crate::tokens::{Pool, Pools};
@@ -32,7 +32,7 @@ const PAGE_RECORDS: u64 = 16_384;
 const PLAIN_ENTRIES: usize = 100_000;
 /// Windows of each kind, and seconds of each.
 const WINDOWS: usize = 6;
-/// About as long as a snapshot takes, so that a window has all that comes of it: one worker fetches, then all load.
+/// More than half as long as a snapshot takes, so that a window sees more of it than its beginning.
 const WINDOW_SECONDS: u64 = 12;
 /// Between looks at what is in force. They are had in all windows, because Envoy's answers take time, too.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
@@ -157,7 +157,7 @@ async fn turns(ground: &Ground) -> Result<(usize, f64, f64)> {
     let entry = |at: usize| json!({"tenant": guid(1), "user": guid(at), "not_before": 1_760_000_000_u64, "expires": 4_000_000_000_u64});
     let entries: Vec<Value> = (0..PLAIN_ENTRIES).map(entry).collect();
     let sequence = loading.sequence + 1;
-    loading.publish(&json!({"iss": "feed", "iat": 1, "seq": sequence, "entries": entries}), sequence).await?;
+    loading.publish(&json!({"iss": "feed", "iat": 1, "seq": sequence, "entries": entries}), sequence).await;
     let log = loading.envoy.log();
     let micros = |line: &str| line.rsplit_once(" µs")?.0.rsplit(' ').next()?.parse::<f64>().ok();
     let of = |mark: &str| -> Vec<f64> { log.lines().filter(|line| line.contains(mark)).filter_map(micros).collect() };
@@ -199,25 +199,24 @@ impl Loading {
         self.sequence += 1;
         let packed = &self.pages[usize::try_from(self.sequence % 2)?];
         let claims = json!({"iss": "feed", "iat": 1, "seq": self.sequence, "packed": packed});
-        self.publish(&claims, self.sequence).await
+        Ok(self.publish(&claims, self.sequence).await)
     }
 
     async fn failed(&self) -> u64 {
         self.envoy.stat("revocation.feed_failed").await
     }
 
-    async fn publish(&self, claims: &Value, sequence: u64) -> Result<f64> {
+    async fn publish(&self, claims: &Value, sequence: u64) -> f64 {
         let document = Feed::document(1, claims);
         let started = Instant::now();
         self.feed.behave(Conduct::Body(document));
-        let deadline = started + DEADLINE;
-        while self.held().await != Some(sequence) {
-            ensure!(Instant::now() < deadline, "snapshot {sequence} did not come into force");
-            tokio::time::sleep(BETWEEN_LOOKS).await;
-        }
+        until_at(BETWEEN_LOOKS, "the snapshot is in force", async || {
+            (self.held().await == Some(sequence)).then_some(())
+        })
+        .await;
         let took = started.elapsed();
         self.feed.behave(Conduct::Status(304));
-        Ok(took.as_secs_f64() * 1e3)
+        took.as_secs_f64() * 1e3
     }
 
     /// The sequence that is in force.
@@ -291,8 +290,7 @@ async fn spawn(ground: &Ground, filter: Value, clusters: Vec<Value>, log: &str) 
     let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
     let filters = bootstrap.pointer_mut(manager).and_then(Value::as_array_mut).context("no filters")?;
     filters.insert(0, filter);
-    let all = bootstrap.pointer_mut("/static_resources/clusters").and_then(Value::as_array_mut);
-    all.context("no clusters")?.extend(clusters);
+    add_clusters(&mut bootstrap, clusters)?;
     let mut command = on_cores(&setup.cores.envoy, ground.release.binary().as_os_str());
     command.args(["--concurrency", "1", "--log-level", "warning", "--component-log-level", &format!("wasm:{log}")]);
     Envoy::start_by(command, &bootstrap).await.map_err(|failure| anyhow!("{failure}"))

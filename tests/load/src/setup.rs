@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result};
 use envoy_tests::bootstrap::{cluster, merge};
 use envoy_tests::configuration::workforce;
 use envoy_tests::envoy::{repository, wasm};
@@ -228,6 +229,13 @@ impl Filter {
 pub fn fixture(name: &str) -> PathBuf {
     let file = repository().join(format!("dist/bench_{name}.wasm"));
     file.canonicalize().unwrap_or_else(|error| panic!("{}: {error}. `make bench` builds it.", file.display()))
+}
+
+/// Adds clusters to a bootstrap.
+pub fn add_clusters(bootstrap: &mut Value, clusters: impl IntoIterator<Item = Value>) -> Result<()> {
+    let all = bootstrap.pointer_mut("/static_resources/clusters").and_then(Value::as_array_mut);
+    all.context("no clusters")?.extend(clusters);
+    Ok(())
 }
 
 pub fn wasm_filter(name: &str, file: &Path, configuration: &Value) -> Value {
