@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, LogLevel, MapType};
+use proxy_wasm::types::LogLevel;
 
+use super::call::{Request, Response};
 use super::gate::Gate;
 use super::host::{self, HostSignatures};
 use crate::feed::board::{Board, Place};
 use crate::feed::parts::Part;
+use crate::feed::reader::MAX_BODY_BYTES;
 use crate::feed::source::Feed;
 use crate::feed::standing::Standing;
 use crate::feed::work::{End, FeedFault};
@@ -87,19 +89,21 @@ impl Feeder {
     }
 
     fn send(&mut self, ask: &Ask, feed: &Feed, gate: &Gate) {
-        let mut headers = vec![
-            (":method", "GET"),
-            (":scheme", "https"),
-            (":authority", feed.url.authority()),
-            (":path", &ask.path),
-            ("accept", "application/revocations+jwt, application/jwt, */*"),
-            ("user-agent", concat!("entra-gate/", env!("CARGO_PKG_VERSION"))),
-        ];
+        let mut headers = vec![("accept", "application/revocations+jwt, application/jwt, */*")];
         let conditions = [("if-none-match", &ask.etag), ("range", &ask.range), ("if-range", &ask.if_range)];
         headers.extend(conditions.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
-        match hostcalls::dispatch_http_call(&feed.cluster, headers, None, vec![], ask.timeout) {
-            Ok(token) => self.call = Some(token),
-            Err(_) => self.take(Err(FeedFault::NotSent), feed, gate),
+        let request = Request {
+            cluster: &feed.cluster,
+            timeout: ask.timeout,
+            method: "GET",
+            authority: feed.url.authority(),
+            path: &ask.path,
+            headers,
+            body: None,
+        };
+        match request.send() {
+            Some(token) => self.call = Some(token),
+            None => self.take(Err(FeedFault::NotSent), feed, gate),
         }
     }
 
@@ -137,22 +141,17 @@ fn tell(end: &End, feed: &Feed, gate: &Gate) {
     }
 }
 
-/// What a call brought. A reset has no headers; a timeout has a made-up 504.
 fn answer(headers: usize, body_size: usize) -> Result<Answer, FeedFault> {
-    if headers == 0 {
-        return Err(FeedFault::NoAnswer);
-    }
-    let header = |name| hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name).ok().flatten();
-    let status = header(":status").and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok()).unwrap_or(0);
-    match status {
+    let response = Response::arrived(headers, body_size).ok_or(FeedFault::NoAnswer)?;
+    match response.status {
         200 | 206 => {
-            let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size).ok().flatten();
-            let body = body.unwrap_or_default();
-            let etag = header("etag").and_then(|etag| Standing::usable_etag(&etag));
-            if status == 200 {
+            // One byte more shows that it is too long.
+            let body = response.body(MAX_BODY_BYTES.saturating_add(1));
+            let etag = response.header("etag").and_then(|etag| Standing::usable_etag(etag.as_bytes()));
+            if response.status == 200 {
                 return Ok(Answer::Body { body, etag });
             }
-            let range = header("content-range").and_then(|range| String::from_utf8(range).ok());
+            let range = response.header("content-range");
             let part = range.and_then(|range| Part::read(&range, body)).ok_or(FeedFault::Part)?;
             Ok(Answer::Part { part, etag })
         }

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, LogLevel, MapType};
+use proxy_wasm::types::LogLevel;
 
+use super::call::{Request, Response};
 use super::gate::Gate;
 use super::host;
 use super::shared::Shared;
@@ -75,20 +75,21 @@ impl Fetches {
         let Some((document, shared)) = gate.source(id) else {
             return false;
         };
-        let headers = vec![
-            (":method", "GET"),
-            (":scheme", "https"),
-            (":authority", address.authority()),
-            (":path", address.path()),
-            ("accept", "application/json"),
-            ("user-agent", concat!("entra-gate/", env!("CARGO_PKG_VERSION"))),
-        ];
-        match hostcalls::dispatch_http_call(&document.cluster, headers, None, vec![], document.timeout) {
-            Ok(token) => {
+        let request = Request {
+            cluster: &document.cluster,
+            timeout: document.timeout,
+            method: "GET",
+            authority: address.authority(),
+            path: address.path(),
+            headers: vec![("accept", "application/json")],
+            body: None,
+        };
+        match request.send() {
+            Some(token) => {
                 self.calls.insert(token, Call { document: id, metadata });
                 true
             }
-            Err(_) => {
+            None => {
                 fail(gate, document, shared, &FetchFault::NotSent);
                 false
             }
@@ -106,19 +107,14 @@ fn fail(gate: &Gate, document: &Document, shared: &Shared, fault: &FetchFault) -
     true
 }
 
-/// The body of a good answer. A reset has no headers; a timeout has a made-up 504.
+/// The body of a good answer.
 fn answer(headers: usize, body_size: usize) -> Result<Vec<u8>, FetchFault> {
-    if headers == 0 {
-        return Err(FetchFault::NoAnswer);
-    }
-    let status = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, ":status").ok().flatten();
-    let status = status.and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok()).unwrap_or(0);
-    if status != 200 {
-        return Err(FetchFault::Status(status));
+    let response = Response::arrived(headers, body_size).ok_or(FetchFault::NoAnswer)?;
+    if response.status != 200 {
+        return Err(FetchFault::Status(response.status));
     }
     if body_size > MAX_BODY_BYTES {
         return Err(FetchFault::BodyTooLarge);
     }
-    let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size).ok().flatten();
-    Ok(body.unwrap_or_default())
+    Ok(response.body(MAX_BODY_BYTES))
 }

@@ -1,8 +1,8 @@
 //! Asking others about tokens, by calls that belong to the root context: each question once at a time in a worker.
 
-use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, LogLevel, MapType};
+use proxy_wasm::types::LogLevel;
 
+use super::call;
 use super::gate::Gate;
 use super::host::{self, HostSignatures};
 use crate::inquiry::{Call, Fault, Question, Response, Said, Word};
@@ -56,31 +56,25 @@ fn hear(gate: &Gate, question: Question, word: Word, now: Millis) {
 }
 
 fn send(call: &Call) -> Option<u32> {
-    let mut headers = vec![
-        (":method", call.method),
-        (":scheme", "https"),
-        (":authority", call.address.authority()),
-        (":path", call.address.path()),
-        ("user-agent", concat!("entra-gate/", env!("CARGO_PKG_VERSION"))),
-    ];
-    headers.extend(call.headers.iter().map(|(name, value)| (*name, value.as_str())));
-    let body = call.form.as_ref().map(String::as_bytes);
-    hostcalls::dispatch_http_call(&call.cluster, headers, body, vec![], call.timeout).ok()
+    let request = call::Request {
+        cluster: &call.cluster,
+        timeout: call.timeout,
+        method: call.method,
+        authority: call.address.authority(),
+        path: call.address.path(),
+        headers: call.headers.iter().map(|(name, value)| (*name, value.as_str())).collect(),
+        body: call.form.as_ref().map(String::as_bytes),
+    };
+    request.send()
 }
 
-/// What a call brought. A reset has no headers; a timeout has a made-up 504.
+/// What a call brought.
 fn response(question: &Question, headers: usize, body_size: usize) -> Result<Response, Fault> {
-    if headers == 0 {
-        return Err(Fault::NoAnswer);
-    }
-    let number = |name: &str| {
-        let value = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name).ok().flatten();
-        value.and_then(|value| std::str::from_utf8(&value).ok()?.parse::<u64>().ok())
-    };
-    let status = number(":status").and_then(|status| u16::try_from(status).ok()).unwrap_or_default();
-    if body_size > question.kind.most_bytes() {
+    let response = call::Response::arrived(headers, body_size).ok_or(Fault::NoAnswer)?;
+    let most = question.kind.most_bytes();
+    if body_size > most {
         return Err(Fault::BodyTooLarge);
     }
-    let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size).ok().flatten();
-    Ok(Response { status, retry_after: number("retry-after"), body: body.unwrap_or_default() })
+    let retry_after = response.number("retry-after");
+    Ok(Response { status: response.status, retry_after, body: response.body(most) })
 }

@@ -4,6 +4,7 @@
 //! context, so that no client owns one.
 
 mod body;
+mod call;
 mod desk;
 mod effects;
 mod feeder;

@@ -3,10 +3,8 @@
 
 use std::cell::RefCell;
 
-use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, MapType};
-
 use super::body::Body;
+use super::call::{Request, Response};
 use super::host;
 use crate::answer::Answer;
 use crate::answer::authorization_server::passed;
@@ -158,34 +156,27 @@ impl Relay {
 
 fn send(pass_through: &PassThrough, form: &str, headers: &[(&'static str, String)]) -> Option<u32> {
     let endpoint = &pass_through.token_endpoint;
-    let mut all = vec![
-        (":method", "POST"),
-        (":scheme", "https"),
-        (":authority", endpoint.authority()),
-        (":path", endpoint.path()),
-        ("accept", "application/json"),
-        ("content-type", "application/x-www-form-urlencoded"),
-        ("user-agent", concat!("entra-gate/", env!("CARGO_PKG_VERSION"))),
-    ];
+    let mut all = vec![("accept", "application/json"), ("content-type", "application/x-www-form-urlencoded")];
     all.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
-    let body = Some(form.as_bytes());
-    hostcalls::dispatch_http_call(&pass_through.cluster, all, body, vec![], pass_through.timeout).ok()
+    let request = Request {
+        cluster: &pass_through.cluster,
+        timeout: pass_through.timeout,
+        method: "POST",
+        authority: endpoint.authority(),
+        path: endpoint.path(),
+        headers: all,
+        body: Some(form.as_bytes()),
+    };
+    request.send()
 }
 
-/// What a call brought. A reset has no headers; a timeout has a made-up 504.
+/// What a call brought.
 fn answer(headers: usize, body_size: usize) -> Result<Answer, TokenFault> {
-    if headers == 0 {
-        return Err(TokenFault::NoAnswer);
-    }
-    let header = |name: &str| {
-        let value = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name).ok().flatten();
-        value.and_then(|value| String::from_utf8(value).ok())
-    };
-    let status = header(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
+    let response = Response::arrived(headers, body_size).ok_or(TokenFault::NoAnswer)?;
+    let status = response.status;
     if body_size > MOST_ANSWER_BYTES {
         return Err(TokenFault::Unusable { status });
     }
-    let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size).ok().flatten();
-    let headers = PASSED_HEADERS.iter().filter_map(|name| Some((*name, header(name)?))).collect();
-    passed(status, headers, body.unwrap_or_default())
+    let headers = PASSED_HEADERS.iter().filter_map(|name| Some((*name, response.header(name)?))).collect();
+    passed(status, headers, response.body(MOST_ANSWER_BYTES))
 }
