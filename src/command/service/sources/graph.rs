@@ -13,6 +13,7 @@ use serde_json::Value;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::attempt::{Fault, Pauses};
 use super::configuration::{Credential, Graph, Kind};
 use super::directory::{self, Answered, Collection, Next, Start};
 use super::signal::Signal;
@@ -28,10 +29,6 @@ const MOST_PAGE: usize = 16 << 20;
 const MOST_TOKEN: usize = 64 << 10;
 /// How long before its end a token is replaced.
 const MARGIN: Duration = Duration::from_secs(300);
-/// Longest time between two attempts, unless Graph asks for more.
-const LONGEST: Duration = Duration::from_secs(300);
-/// The longest that Graph can ask for.
-const MOST_PATIENCE: Duration = Duration::from_secs(3_600);
 /// How often a link may be answered 400 before everything is read again.
 const MOST_REFUSALS: u32 = 3;
 
@@ -52,19 +49,6 @@ struct Walk {
     refusals: BTreeMap<Collection, u32>,
 }
 
-/// Why a round ended early.
-struct Fault {
-    why: String,
-    /// How long to wait, if it was told.
-    wait: Option<Duration>,
-}
-
-impl Fault {
-    fn new(why: impl Into<String>) -> Self {
-        Self { why: why.into(), wait: None }
-    }
-}
-
 /// Runs until the service ends.
 pub(super) async fn run(service: Arc<Service>, feeding: Arc<Feeding>) {
     let Kind::Graph(graph) = &feeding.source.kind else { return };
@@ -75,19 +59,16 @@ pub(super) async fn run(service: Arc<Service>, feeding: Arc<Feeding>) {
         token: None,
         refusals: BTreeMap::new(),
     };
-    let (mut is_read, mut failures) = (false, 0_u32);
+    let (mut is_read, mut pauses) = (false, Pauses::new(graph.interval));
     loop {
         let wait = match walk.turn(graph, &mut is_read).await {
             Ok(()) => {
                 feeding.succeeded();
-                failures = 0;
-                graph.interval
+                pauses.succeeded()
             }
             Err(Fault { why, wait }) => {
                 feeding.failed(&service, &why);
-                let doubled = graph.interval.saturating_mul(1 << failures.min(10));
-                failures = failures.saturating_add(1);
-                wait.unwrap_or(doubled.min(LONGEST)).min(MOST_PATIENCE)
+                pauses.failed(wait)
             }
         };
         if is_read {

@@ -3,6 +3,7 @@
 //! Each is a pure reading (`directory`, `set`, `logout`) and a thin way in or out. A source that fails never removes an
 //! entry and never stops the service: it waits and tries again, and says so.
 
+mod attempt;
 mod certificate;
 mod configuration;
 mod directory;

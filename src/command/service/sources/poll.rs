@@ -10,6 +10,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Map, Value, json};
 
 use super::Feeding;
+use super::attempt::{Fault, Pauses};
 use super::configuration::{Kind, Poll, Signals};
 use super::receiving::{Outcome, refused, take_set};
 use crate::service::api::Service;
@@ -20,10 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MOST_BODY: usize = 8 << 20;
 /// An answer without events that comes sooner did not wait for any.
 const LEAST_WAIT: Duration = Duration::from_secs(1);
-/// Longest time between two attempts.
-const LONGEST: Duration = Duration::from_secs(300);
-/// The longest that the transmitter can ask for.
-const MOST_PATIENCE: Duration = Duration::from_secs(3_600);
 /// Most events that a rehearsal remembers.
 const MOST_REHEARSED: usize = 10_000;
 
@@ -64,23 +61,11 @@ enum Returns {
     Late,
 }
 
-/// Why a question failed.
-struct Fault {
-    why: String,
-    wait: Option<Duration>,
-}
-
-impl Fault {
-    fn new(why: impl Into<String>) -> Self {
-        Self { why: why.into(), wait: None }
-    }
-}
-
 /// Runs until the service ends.
 pub(super) async fn run(service: Arc<Service>, feeding: Arc<Feeding>) {
     let Kind::SharedSignals(signals) = &feeding.source.kind else { return };
     let Some(poll) = &signals.poll else { return };
-    let (mut owed, mut rehearsed, mut failures) = (Owed::default(), BTreeSet::new(), 0_u32);
+    let (mut owed, mut rehearsed, mut pauses) = (Owed::default(), BTreeSet::new(), Pauses::new(poll.interval));
     loop {
         let patience = PATIENCE.saturating_add(poll.wait);
         let wait = match turn(&service, &feeding, patience).await {
@@ -95,18 +80,13 @@ pub(super) async fn run(service: Arc<Service>, feeding: Arc<Feeding>) {
         };
         let wait = match wait {
             Ok(Then::AskAtOnce) => {
-                failures = 0;
+                let _ = pauses.succeeded();
                 continue;
             }
-            Ok(Then::Wait) => {
-                failures = 0;
-                poll.interval
-            }
+            Ok(Then::Wait) => pauses.succeeded(),
             Err(Fault { why, wait }) => {
                 feeding.failed(&service, &why);
-                let doubled = poll.interval.saturating_mul(1 << failures.min(10));
-                failures = failures.saturating_add(1);
-                wait.unwrap_or(doubled.min(LONGEST)).min(MOST_PATIENCE)
+                pauses.failed(wait)
             }
         };
         tokio::time::sleep(wait).await;
