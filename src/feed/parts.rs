@@ -8,6 +8,9 @@ use super::reader::MAX_BODY_BYTES;
 /// Bytes of a part: one to two milliseconds of the event loop.
 pub const PART_BYTES: usize = 1024 * 1024;
 
+/// Most parts of one body: a server may send less than it was asked for, but each part is a request.
+const MAX_PARTS: usize = 2 * MAX_BODY_BYTES / PART_BYTES;
+
 /// A part, as a 206 brings it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -23,6 +26,8 @@ pub struct Part {
 #[derive(Debug, Default)]
 pub struct Parts {
     body: Vec<u8>,
+    /// How many there are.
+    count: usize,
     total: usize,
     etag: Option<String>,
 }
@@ -43,6 +48,8 @@ pub enum PartFault {
     Other,
     /// The whole is larger than [`MAX_BODY_BYTES`].
     TooLarge,
+    /// More than [`MAX_PARTS`] would be needed.
+    TooMany,
 }
 
 impl Part {
@@ -90,6 +97,10 @@ impl Parts {
             return Err(PartFault::Other);
         }
         self.body.extend_from_slice(bytes);
+        self.count = self.count.saturating_add(1);
+        if self.count >= MAX_PARTS && self.body.len() < self.total {
+            return Err(PartFault::TooMany);
+        }
         Ok(if self.body.len() < self.total { Taken::More(self) } else { Taken::Whole(self.body, self.etag) })
     }
 }
@@ -136,6 +147,19 @@ mod tests {
         assert_eq!(Parts::default().take(&part(3, 5, b"de"), None).err(), Some(PartFault::Other));
         let large = part(0, MAX_BODY_BYTES + 1, b"a");
         assert_eq!(Parts::default().take(&large, None).err(), Some(PartFault::TooLarge));
+    }
+
+    #[test]
+    fn a_server_that_sends_little_at_a_time_is_not_asked_for_ever() {
+        let mut parts = Parts::default();
+        for first in 0..MAX_PARTS - 1 {
+            parts = match parts.take(&part(first, MAX_PARTS + 1, b"a"), None) {
+                Ok(Taken::More(parts)) => parts,
+                other => panic!("{other:?}"),
+            };
+        }
+        let last = MAX_PARTS - 1;
+        assert_eq!(parts.take(&part(last, MAX_PARTS + 1, b"a"), None).err(), Some(PartFault::TooMany));
     }
 
     #[test]

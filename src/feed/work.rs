@@ -70,7 +70,7 @@ impl std::fmt::Display for FeedFault {
             Self::NotModified => formatter.write_str("304, and nothing is held"),
             Self::Older { found, held } => write!(formatter, "sequence {found}, and {held} is held already"),
             Self::Page(fault) => write!(formatter, "not the page that the head names: {fault:?}"),
-            Self::Part => formatter.write_str("a 206 with another part than was asked for"),
+            Self::Part => formatter.write_str("206 with other parts than were asked for, or too many small ones"),
             Self::Status(status) => write!(formatter, "status {status}"),
             Self::TooManyEntries => write!(formatter, "more than {MAX_RECORDS} entries"),
         }
@@ -80,7 +80,7 @@ impl std::fmt::Display for FeedFault {
 impl From<PartFault> for FeedFault {
     fn from(fault: PartFault) -> Self {
         match fault {
-            PartFault::Other => Self::Part,
+            PartFault::Other | PartFault::TooMany => Self::Part,
             PartFault::TooLarge => Self::Body(BodyFault::TooLarge),
         }
     }
