@@ -79,6 +79,20 @@ fn login(path: &str, status: u64) -> (String, u64) {
     (format!("{LOGIN}/{CONTOSO}/oauth2/v2.0{path}"), status)
 }
 
+/// What a client asks that nobody knows, until its call is answered.
+fn whole_way() -> [(String, u64); 8] {
+    [
+        own("/mcp/tools", 401),
+        own("/.well-known/oauth-protected-resource/mcp", 200),
+        own("/.well-known/oauth-authorization-server", 200),
+        own("/register", 201),
+        own("/authorize", 302),
+        login("/authorize", 302),
+        own("/token", 200),
+        own("/mcp/tools", 200),
+    ]
+}
+
 /// The API's metadata, and the authorization server in Entra's place.
 fn passing() -> Value {
     json!({
@@ -149,19 +163,7 @@ async fn a_client_that_nobody_knows_registers_and_gets_through(release: &Release
         assert_eq!(client["token_endpoint_auth_method"], method, "{client}");
         assert_eq!(client["client_secret"].is_string(), method != "none", "{client}");
         assert_eq!(client["redirect_uris"], json!([CALLBACK]));
-        assert_eq!(
-            asked(&lines),
-            [
-                own("/mcp/tools", 401),
-                own("/.well-known/oauth-protected-resource/mcp", 200),
-                own("/.well-known/oauth-authorization-server", 200),
-                own("/register", 201),
-                own("/authorize", 302),
-                login("/authorize", 302),
-                own("/token", 200),
-                own("/mcp/tools", 200),
-            ]
-        );
+        assert_eq!(asked(&lines), whole_way());
         // The token is the new client's.
         until("the API was called by the new client", async || {
             let passed = |entry: &Value| entry["path"] == "/mcp/tools" && entry["client"] == client["client_id"];
@@ -242,19 +244,7 @@ async fn rmcp_registers_and_gets_through(release: &Release) {
     let token = manager.get_access_token().await.expect("a token");
     assert_eq!(routed.get(API, Some(&token)).await.status(), 200);
     let asked = routed.asked.lock().expect("nobody has panicked").clone();
-    assert_eq!(
-        asked,
-        [
-            own("/mcp/tools", 401),
-            own("/.well-known/oauth-protected-resource/mcp", 200),
-            own("/.well-known/oauth-authorization-server", 200),
-            own("/register", 201),
-            own("/authorize", 302),
-            login("/authorize", 302),
-            own("/token", 200),
-            own("/mcp/tools", 200),
-        ]
-    );
+    assert_eq!(asked, whole_way());
     let applications = world.entra.graph_objects().await["applications"].clone();
     assert_eq!((&applications[0]["displayName"], &applications[1]), (&json!("dcr: rmcp"), &Value::Null));
 }
