@@ -25,6 +25,12 @@ pub(super) struct Form {
     pub(super) is_admitted: bool,
 }
 
+impl Form {
+    fn is_ready(&self) -> bool {
+        self.is_whole && self.is_admitted
+    }
+}
+
 /// All of them, by their streams.
 #[derive(Default)]
 pub(super) struct Desk {
@@ -87,12 +93,12 @@ impl Desk {
 
     /// Takes out those that can be worked on, the first so many.
     pub(super) fn take_ready(&mut self, most: usize) -> Vec<(u32, Form)> {
-        self.take(most, |form, _| form.is_whole && form.is_admitted)
+        self.take(most, |form, _| form.is_ready())
     }
 
-    /// Takes out those whose time is over.
+    /// Takes out those whose time is over. Whoever waits for nothing but a turn is not late.
     pub(super) fn take_late(&mut self, now: Millis) -> Vec<(u32, Form)> {
-        self.take(usize::MAX, |_, deadline| deadline <= now)
+        self.take(usize::MAX, |form, deadline| deadline <= now && !form.is_ready())
     }
 
     /// Looks at all and moves only what it takes: it is asked in each turn while hundreds wait.

@@ -2,10 +2,12 @@
 //! up takes one with it. The core says what to call and when; this does it.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, LogLevel, MapType};
+use proxy_wasm::types::LogLevel;
 
+use super::call::{Request, Response};
 use super::desk::Form;
 use super::effects;
 use super::gate::Gate;
@@ -21,7 +23,6 @@ use crate::registration::reply::{Outcome, Refusal};
 use crate::signals;
 
 /// Most calls that are sent and requests that are taken up in a turn, together: other requests wait for the end of it.
-/// With a turn every three milliseconds that is more than a hundred and fifty registrations a second.
 const MOST_IN_A_TURN: usize = 1;
 
 /// One worker's part of the bridge.
@@ -59,6 +60,15 @@ impl Registrar {
 
     /// Does what there is to do; whether there is more to come.
     pub(super) fn turn(&mut self, gate: &Gate, settings: &Registration) -> bool {
+        let started = Instant::now();
+        if self.step(gate, settings) > 0 {
+            host::log(LogLevel::Debug, || format!("registration: a turn of {} µs", started.elapsed().as_micros()));
+        }
+        !self.waiting.is_empty() || !self.calling.is_empty() || !gate.desk.borrow().is_empty()
+    }
+
+    /// How many calls it sent and requests it took up.
+    fn step(&mut self, gate: &Gate, settings: &Registration) -> usize {
         let now = host::now();
         let late = gate.desk.borrow_mut().take_late(now);
         for (context, _) in late {
@@ -74,10 +84,11 @@ impl Registrar {
         // What was begun is ended first.
         let sent = self.send_due(gate, settings, MOST_IN_A_TURN, now);
         let ready = gate.desk.borrow_mut().take_ready(MOST_IN_A_TURN.saturating_sub(sent));
+        let taken = ready.len();
         for (context, form) in ready {
             self.begin(gate, settings, context, form, now);
         }
-        !self.waiting.is_empty() || !self.calling.is_empty() || !gate.desk.borrow().is_empty()
+        sent.saturating_add(taken)
     }
 
     /// Takes the answer to a call; whether it was to one of the bridge's.
@@ -89,6 +100,15 @@ impl Registrar {
         headers: usize,
         body_size: usize,
     ) -> bool {
+        let started = Instant::now();
+        let is_own = self.hear(gate, settings, token, headers, body_size);
+        if is_own {
+            host::log(LogLevel::Debug, || format!("registration: an answer, {} µs", started.elapsed().as_micros()));
+        }
+        is_own
+    }
+
+    fn hear(&mut self, gate: &Gate, settings: &Registration, token: u32, headers: usize, body_size: usize) -> bool {
         let now = host::now();
         if self.login_call == Some(token) {
             self.login_call = None;
@@ -156,20 +176,19 @@ impl Registrar {
             Ok(form) => form,
             Err(fault) => return self.no_login(&fault, settings, now),
         };
-        let headers = vec![
-            (":method", "POST"),
-            (":scheme", "https"),
-            (":authority", settings.login.address.authority()),
-            (":path", settings.login.address.path()),
-            ("content-type", "application/x-www-form-urlencoded"),
-            ("accept", "application/json"),
-            ("user-agent", concat!("entra-gate/", env!("CARGO_PKG_VERSION"))),
-        ];
         let upstream = &settings.login;
-        match hostcalls::dispatch_http_call(&upstream.cluster, headers, Some(form.as_bytes()), vec![], upstream.timeout)
-        {
-            Ok(token) => self.login_call = Some(token),
-            Err(_) => {
+        let request = Request {
+            cluster: &upstream.cluster,
+            timeout: upstream.timeout,
+            method: "POST",
+            authority: upstream.address.authority(),
+            path: upstream.address.path(),
+            headers: vec![("content-type", "application/x-www-form-urlencoded"), ("accept", "application/json")],
+            body: Some(form.as_bytes()),
+        };
+        match request.send() {
+            Some(token) => self.login_call = Some(token),
+            None => {
                 host::log(LogLevel::Error, || {
                     format!("registration: no token for Graph: cluster {} takes no calls", upstream.cluster)
                 });
@@ -213,14 +232,9 @@ impl Registrar {
         let call = held.job.call(&room(gate, settings, now));
         let authorization = format!("Bearer {}", held.token);
         let mut headers = vec![
-            (":method", call.method),
-            (":scheme", "https"),
-            (":authority", settings.graph.address.authority()),
-            (":path", &call.path),
-            ("authorization", &authorization),
+            ("authorization", authorization.as_str()),
             ("accept", "application/json"),
             ("client-request-id", held.job.correlation()),
-            ("user-agent", concat!("entra-gate/", env!("CARGO_PKG_VERSION"))),
         ];
         if call.body.is_some() {
             headers.push(("content-type", "application/json"));
@@ -228,13 +242,21 @@ impl Registrar {
         if call.create_if_missing {
             headers.push(("prefer", "create-if-missing"));
         }
-        let body = call.body.as_deref().map(str::as_bytes);
         let upstream = &settings.graph;
-        match hostcalls::dispatch_http_call(&upstream.cluster, headers, body, vec![], upstream.timeout) {
-            Ok(token) => {
+        let request = Request {
+            cluster: &upstream.cluster,
+            timeout: upstream.timeout,
+            method: call.method,
+            authority: upstream.address.authority(),
+            path: &call.path,
+            headers,
+            body: call.body.as_deref().map(str::as_bytes),
+        };
+        match request.send() {
+            Some(token) => {
                 self.calling.insert(token, held);
             }
-            Err(_) => {
+            None => {
                 let action = held.job.hear(Err(Unheard::NotSent), &room(gate, settings, now));
                 self.act(gate, settings, held, action, now);
             }
@@ -320,19 +342,11 @@ fn tell(gate: &Gate, note: &Note) {
     host::log(level, || signals::registration_line(note));
 }
 
-/// What a call brought. A reset has no headers; a timeout has a made-up 504.
+/// What a call brought.
 fn heard(headers: usize, body_size: usize) -> Result<Heard, Unheard> {
-    if headers == 0 {
-        return Err(Unheard::NoAnswer);
-    }
-    let header = |name| {
-        let value = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name).ok().flatten()?;
-        String::from_utf8(value).ok()
-    };
-    let status = header(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
-    let retry_after = header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
+    let response = Response::arrived(headers, body_size).ok_or(Unheard::NoAnswer)?;
+    let retry_after = response.number("retry-after");
     // One byte more shows that it is too long.
-    let size = body_size.min(MAX_ANSWER_BYTES.saturating_add(1));
-    let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size).ok().flatten();
-    Ok(Heard { status, retry_after, body: body.unwrap_or_default() })
+    let body = response.body(MAX_ANSWER_BYTES.saturating_add(1));
+    Ok(Heard { status: response.status, retry_after, body })
 }
