@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use envoy_tests::envoy::repository;
 
+use crate::machine::Machine;
 use crate::plot;
 use crate::race::DISTURBING;
-use crate::record::{Cost, Record};
+use crate::record::{Cost, Record, Versions};
 use crate::report;
 
 /// Writes the parts that a run makes anew, and the plots. `core` is what the benchmarks of the core printed.
@@ -53,21 +54,26 @@ fn replaced(text: &str, name: &str, part: &str) -> Result<String> {
     Ok(format!("{before}{begin}\n{part}\n{end}{after}"))
 }
 
-fn run(record: &Record) -> String {
-    let Record { machine, versions, command, rounds, seconds, others, .. } = record;
-    let quiet = if *others > DISTURBING { "**the figures are disturbed**" } else { "quiet" };
+/// What was measured where, by what, and beside how much else.
+pub fn head(machine: &Machine, versions: &Versions, command: &str, others: f64) -> String {
+    let quiet = if others > DISTURBING { "**the figures are disturbed**" } else { "quiet" };
     format!(
         "| | |\n|---|---|\n\
          | machine | {machine} |\n\
          | versions | Envoy {}, wrk {}, a module of {} bytes |\n\
          | command | `{command}` |\n\
-         | rounds | {rounds} of {seconds} s for each variant, two thirds as many for each growth |\n\
-         | what else ran | at most {:.1} % of the machine in any part: {quiet} |\n",
+         | what else ran | at most {:.1} % of the machine: {quiet} |\n",
         versions.envoy,
         versions.wrk,
         versions.module_bytes,
         others * 100.0,
     )
+}
+
+fn run(record: &Record) -> String {
+    let Record { machine, versions, command, rounds, seconds, others, .. } = record;
+    let rounds = format!("| rounds | {rounds} of {seconds} s for each variant, two thirds as many for each growth |\n");
+    head(machine, versions, command, *others) + &rounds
 }
 
 fn figures(record: &Record) -> String {

@@ -21,7 +21,6 @@ use tokio::time::sleep;
 use crate::document;
 use crate::machine::{Cores, Machine, Usage, cpu_of, on_cores};
 use crate::plot;
-use crate::race::DISTURBING;
 use crate::record::{self, Versions};
 use crate::setup::{Filter, Setup, Stream};
 use crate::statistics::quantile;
@@ -196,17 +195,7 @@ fn token_of(ground: &Ground, user: &str) -> Result<String> {
 
 fn write(record: &Record) -> Result<()> {
     let Record { machine, versions, command, others, ways } = record;
-    let quiet = if *others > DISTURBING { "**the figures are disturbed**" } else { "quiet" };
-    let run = format!(
-        "| | |\n|---|---|\n\
-         | machine | {machine} |\n\
-         | versions | Envoy {}, a module of {} bytes |\n\
-         | command | `{command}` |\n\
-         | what else ran | at most {:.1} % of the machine: {quiet} |\n",
-        versions.envoy,
-        versions.module_bytes,
-        others * 100.0,
-    );
+    let run = document::head(machine, versions, command, *others);
     let lines: Vec<_> = ways.iter().map(|way| (way.title.as_str(), way.seconds.as_slice(), way.p99_at_most)).collect();
     plot::distributions(
         "Revocations that hold in both workers (dashed: where 99 % are to be)",

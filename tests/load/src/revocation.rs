@@ -22,7 +22,7 @@ use crate::setup::{Filter, REPEATED, Setup, Stream, add_clusters, fixture, wasm_
 use crate::statistics::Spread;
 use crate::subject::Ground;
 use crate::tokens::{Pool, Pools};
-use crate::wrk::{Load, Outcome};
+use crate::wrk::{self, Outcome};
 
 /// Live entries.
 const ENTRIES: u64 = 1_000_000;
@@ -231,24 +231,7 @@ impl Loading {
             (answer.status == 200).then_some(())
         })
         .await;
-        let (url, tokens) = (self.envoy.url(&setup.path), pool.valid.clone());
-        let (connections, cores) = (setup.connections, setup.cores.load.clone());
-        let sending = tokio::task::spawn_blocking(move || {
-            let load = Load {
-                url,
-                tokens: &tokens,
-                take: REPEATED,
-                repeated: REPEATED,
-                every: 0,
-                fresh: 0,
-                again: 0,
-                seed: 0,
-                connections,
-                seconds: WINDOW_SECONDS,
-                body_bytes: 0,
-            };
-            load.run(&cores)
-        });
+        let sending = wrk::window(&self.envoy, setup, pool, WINDOW_SECONDS);
         let mut loads = Vec::new();
         while !sending.is_finished() {
             match window {

@@ -3,10 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+use envoy_tests::Envoy;
 use envoy_tests::envoy::repository;
 use serde::Deserialize;
+use tokio::task::JoinHandle;
 
 use crate::machine::on_cores;
+use crate::setup::{REPEATED, Setup};
+use crate::tokens::Pool;
 
 /// What is sent.
 #[derive(Clone, Debug)]
@@ -52,6 +56,28 @@ pub struct Outcome {
     pub refused: u64,
     /// Connections, requests and answers that failed.
     pub broken: u64,
+}
+
+/// Sends tokens that are remembered to an Envoy for a while, beside which other things happen.
+pub fn window(envoy: &Envoy, setup: &Setup, pool: &Pool, seconds: u64) -> JoinHandle<Result<Outcome>> {
+    let (url, tokens) = (envoy.url(&setup.path), pool.valid.clone());
+    let (connections, cores) = (setup.connections, setup.cores.load.clone());
+    tokio::task::spawn_blocking(move || {
+        let load = Load {
+            url,
+            tokens: &tokens,
+            take: REPEATED,
+            repeated: REPEATED,
+            every: 0,
+            fresh: 0,
+            again: 0,
+            seed: 0,
+            connections,
+            seconds,
+            body_bytes: 0,
+        };
+        load.run(&cores)
+    })
 }
 
 impl Load<'_> {
