@@ -35,9 +35,9 @@ impl Request<'_> {
 
 /// What a call brought, as long as its callback lasts.
 pub(super) struct Response {
-    /// 0 is none.
+    /// 0 if it is none.
     pub(super) status: u16,
-    pub(super) body_size: usize,
+    body_size: usize,
 }
 
 impl Response {

@@ -7,6 +7,7 @@
 --   how many repeated ones were sent before
 --   0 if these are sent in their turn; else they are drawn at random, and this is the seed
 --   the length of the body of a POST; 0 for a GET without one
+--   how many milliseconds to wait before a request, on average; 0 for none
 -- `done` prints one line of JSON.
 
 local head, tail
@@ -23,6 +24,12 @@ function init(args)
     tokens[#tokens + 1] = token
     if #tokens == most then
       break
+    end
+  end
+  local pause = tonumber(args[9])
+  if pause > 0 then
+    function delay()
+      return math.random(math.floor(pause / 2), math.ceil(pause * 3 / 2))
     end
   end
   local bytes = tonumber(args[8])

@@ -53,6 +53,26 @@ pub fn on_cores(cores: &str, program: &std::ffi::OsStr) -> Command {
     command
 }
 
+/// The same, before everything else on these cores: what measures, or answers what is measured, would tell of its own
+/// waiting for the mock and the clients. Where that is not permitted, it says so and runs like them.
+pub fn first_on_cores(cores: &str, program: &std::ffi::OsStr) -> Command {
+    if !*MAY_BE_FIRST {
+        return on_cores(cores, program);
+    }
+    let mut command = on_cores(cores, "chrt".as_ref());
+    command.args(["--fifo", "1"]).arg(program);
+    command
+}
+
+static MAY_BE_FIRST: LazyLock<bool> = LazyLock::new(|| {
+    let tried = Command::new("chrt").args(["--fifo", "1", "true"]).output();
+    let may = tried.is_ok_and(|output| output.status.success());
+    if !may {
+        eprintln!("WARNING: no permission for `chrt --fifo`: latencies hold what wrk waits for its core");
+    }
+    may
+});
+
 /// Keeps this process, the mock within it and what it starts off Envoy's core.
 pub fn keep_off_the_first_core() -> Result<()> {
     off_the_first_core(0)

@@ -231,7 +231,7 @@ impl Loading {
             (answer.status == 200).then_some(())
         })
         .await;
-        let sending = wrk::window(&self.envoy, setup, pool, WINDOW_SECONDS);
+        let sending = wrk::window(&self.envoy, setup, pool, WINDOW_SECONDS, 0);
         let mut loads = Vec::new();
         while !sending.is_finished() {
             match window {

@@ -180,6 +180,7 @@ impl Subject {
             connections: self.setup.connections,
             seconds,
             body_bytes: self.setup.body_bytes,
+            pause_ms: 0,
         }
     }
 

@@ -8,7 +8,7 @@ use envoy_tests::envoy::repository;
 use serde::Deserialize;
 use tokio::task::JoinHandle;
 
-use crate::machine::on_cores;
+use crate::machine::first_on_cores;
 use crate::setup::{REPEATED, Setup};
 use crate::tokens::Pool;
 
@@ -37,6 +37,8 @@ pub struct Load<'a> {
     pub seconds: u64,
     /// The length of each request's body; 0: it has none.
     pub body_bytes: usize,
+    /// Milliseconds that a connection waits from an answer to the next request, on average; 0: it does not.
+    pub pause_ms: usize,
 }
 
 /// What came of it.
@@ -58,8 +60,8 @@ pub struct Outcome {
     pub broken: u64,
 }
 
-/// Sends tokens that are remembered to an Envoy for a while, beside which other things happen.
-pub fn window(envoy: &Envoy, setup: &Setup, pool: &Pool, seconds: u64) -> JoinHandle<Result<Outcome>> {
+/// Sends tokens that are remembered to an Envoy for a while, beside which other things happen; `pause_ms` as in [`Load`].
+pub fn window(envoy: &Envoy, setup: &Setup, pool: &Pool, seconds: u64, pause_ms: usize) -> JoinHandle<Result<Outcome>> {
     let (url, tokens) = (envoy.url(&setup.path), pool.valid.clone());
     let (connections, cores) = (setup.connections, setup.cores.load.clone());
     tokio::task::spawn_blocking(move || {
@@ -75,6 +77,7 @@ pub fn window(envoy: &Envoy, setup: &Setup, pool: &Pool, seconds: u64) -> JoinHa
             connections,
             seconds,
             body_bytes: 0,
+            pause_ms,
         };
         load.run(&cores)
     })
@@ -83,10 +86,7 @@ pub fn window(envoy: &Envoy, setup: &Setup, pool: &Pool, seconds: u64) -> JoinHa
 impl Load<'_> {
     /// Sends it from these cores.
     pub fn run(&self, cores: &str) -> Result<Outcome> {
-        // Before the mock and the clients, which share its cores: it would measure its own waiting for them. Where that
-        // is not permitted, `nice` says so and it runs like them.
-        let output = on_cores(cores, "nice".as_ref())
-            .args(["-n", "-15", "wrk"])
+        let output = first_on_cores(cores, "wrk".as_ref())
             .args(["--threads", "1", "--latency", "--script"])
             .arg(repository().join("tests/load/src/load.lua"))
             .args(["--connections", &self.connections.to_string()])
@@ -94,8 +94,17 @@ impl Load<'_> {
             .args([&self.url, "--"])
             .arg(self.tokens)
             .args(
-                [self.take, self.repeated, self.every, self.fresh, self.again, self.seed, self.body_bytes]
-                    .map(|number| number.to_string()),
+                [
+                    self.take,
+                    self.repeated,
+                    self.every,
+                    self.fresh,
+                    self.again,
+                    self.seed,
+                    self.body_bytes,
+                    self.pause_ms,
+                ]
+                .map(|number| number.to_string()),
             )
             .output()
             .context("wrk cannot be run: `envoy/setup/wrk.sh` installs it")?;
