@@ -34,7 +34,7 @@ const GRAPH: Duration = Duration::from_millis(300);
 const WINDOWS: usize = 16;
 const WINDOWS_QUICK: usize = 3;
 const WINDOW_SECONDS: u64 = 6;
-/// Between a connection's requests, on average: they take a third to two thirds of the worker, which has time for more.
+/// Between a connection's requests, on average: they take a fifth to a half of the worker, which has time for more.
 const PAUSE_MS: usize = 8;
 /// Another length than the comparison's, of whose tokens there are many.
 const TOKEN_BYTES: usize = 2_000;
