@@ -9,7 +9,7 @@ use super::reader::MAX_BODY_BYTES;
 pub const PART_BYTES: usize = 1024 * 1024;
 
 /// Most parts of one body: a server may send less than it was asked for, but each part is a request.
-const MAX_PARTS: usize = 2 * MAX_BODY_BYTES / PART_BYTES;
+pub const MAX_PARTS: usize = 2 * MAX_BODY_BYTES / PART_BYTES;
 
 /// A part, as a 206 brings it.
 #[derive(Clone, Debug, PartialEq, Eq)]
