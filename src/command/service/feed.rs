@@ -237,7 +237,9 @@ impl Publisher {
         let base = if (complete_from..=sequence).contains(&since) { since } else { 0 };
         // One at a time: the second one finds what the first has made.
         let mut drafts = if base == 0 { self.snapshots.lock().await } else { self.deltas.lock().await };
-        let (now, kid) = (clock::seconds(), self.kid()?);
+        // By the same second that the document will be of: read twice, the key of the next one would stand over it.
+        let now = clock::seconds();
+        let kid = self.kid(now)?;
         if drafts.sequence != sequence || drafts.kid != kid || drafts.documents.len() >= MOST_DRAFTS {
             *drafts = Drafts { sequence, kid, documents: HashMap::new() };
         }
@@ -338,12 +340,9 @@ impl Publisher {
         pages
     }
 
-    fn kid(&self) -> Result<String, FeedFault> {
-        self.keys
-            .ring()
-            .signing(clock::seconds())
-            .map(|key| key.kid().to_owned())
-            .ok_or(FeedFault::Keys(KeyFault::Unknown))
+    /// Who signs what is of this second.
+    fn kid(&self, now: u64) -> Result<String, FeedFault> {
+        self.keys.ring().signing(now).map(|key| key.kid().to_owned()).ok_or(FeedFault::Keys(KeyFault::Unknown))
     }
 }
 
