@@ -22,7 +22,7 @@ use crate::document;
 use crate::machine::{Cores, Machine, Usage, cpu_of, on_cores};
 use crate::plot;
 use crate::record::{self, Versions};
-use crate::setup::{Filter, Setup, Stream};
+use crate::setup::{Filter, Setup, Stream, add_clusters};
 use crate::statistics::quantile;
 use crate::subject::Ground;
 use crate::tokens::now;
@@ -116,14 +116,11 @@ impl Place {
         let mut gate = workforce(&json!({}));
         gate["revocation"] = json!({ "feed": feed });
         let mut bootstrap = Setup::new(Filter::Gate(gate), Stream::New).bootstrap(ground.entra.addr());
-        let resources = &mut bootstrap["static_resources"];
         // The second connection goes to the other worker.
-        resources["listeners"][0]["connection_balance_config"] = json!({"exact_balance": {}});
-        let clusters = resources["clusters"].as_array_mut().context("no clusters")?;
-        clusters.push(cluster("revocations", service.addr()));
-        let mut command = on_cores(&Cores::of(2).envoy, ground.release.binary().as_os_str());
-        command.args(["--concurrency", "2", "--log-level", "warning"]);
-        let envoy = Envoy::start_by(command, &bootstrap).await.map_err(|failure| anyhow!("{failure}"))?;
+        bootstrap["static_resources"]["listeners"][0]["connection_balance_config"] = json!({"exact_balance": {}});
+        add_clusters(&mut bootstrap, [cluster("revocations", service.addr())])?;
+        let arguments = ["--concurrency", "2", "--log-level", "warning"];
+        let envoy = ground.start(on_cores, &Cores::of(2).envoy, &arguments, &bootstrap).await?;
         let mut workers = [envoy.ingress().keep().await?, envoy.ingress().keep().await?];
         until("each worker has one of the connections", async || {
             let active = envoy.envoy_stats(r"worker_.\.downstream_cx_active").await;

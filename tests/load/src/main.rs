@@ -37,6 +37,7 @@ mod setup;
 mod statistics;
 mod subject;
 mod tokens;
+mod told;
 mod variants;
 mod wrk;
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use envoy_tests::bootstrap::{cluster, merge};
 use envoy_tests::configuration::workforce;
 use envoy_tests::patience::until;
@@ -22,6 +22,7 @@ use crate::setup::{Filter, REPEATED, Setup, Stream, add_clusters};
 use crate::statistics::Spread;
 use crate::subject::Ground;
 use crate::tokens::{Pool, Pools};
+use crate::told;
 use crate::wrk::{self, Outcome};
 
 /// The part's name, in `ONLY`, in `docs/performance.json` and in `docs/performance.md`.
@@ -243,10 +244,9 @@ impl Place {
             add_clusters(&mut bootstrap, [cluster("upstream", upstream.ingress().authority().parse()?)])?;
         }
         add_clusters(&mut bootstrap, [over_http2(cluster("graph", ground.entra.addr()))])?;
-        let mut command = on_cores(&setup.cores.envoy, ground.release.binary().as_os_str());
-        command.args(["--concurrency", "1", "--log-level", "warning"]);
-        command.args(["--component-log-level", &format!("wasm:{log}")]);
-        let envoy = Envoy::start_by(command, &bootstrap).await.map_err(|failure| anyhow!("{failure}"))?;
+        let filter = format!("wasm:{log}");
+        let arguments = ["--concurrency", "1", "--log-level", "warning", "--component-log-level", &filter];
+        let envoy = ground.start(on_cores, &setup.cores.envoy, &arguments, &bootstrap).await?;
         part_main_thread(envoy.process_id())?;
         until("a token passes", async || {
             let answer = envoy.ingress().send(Request::get(&setup.path).bearer(&pool.first)).await.ok()?;
@@ -311,10 +311,9 @@ impl Place {
 
 /// Another Envoy, which answers what is sent to it.
 async fn upstream(ground: &Ground, setup: &Setup) -> Result<Envoy> {
-    let mut command = first_on_cores(&setup.cores.load, ground.release.binary().as_os_str());
-    command.args(["--concurrency", "1", "--log-level", "warning"]);
+    let arguments = ["--concurrency", "1", "--log-level", "warning"];
     let bootstrap = Setup::new(Filter::None, Stream::Repeated(REPEATED)).bootstrap(ground.entra.addr());
-    Envoy::start_by(command, &bootstrap).await.map_err(|failure| anyhow!("{failure}"))
+    ground.start(first_on_cores, &setup.cores.load, &arguments, &bootstrap).await
 }
 
 /// How long the event loop stays with the bridge, each time, while clients register; microseconds.
@@ -323,10 +322,9 @@ async fn steps(ground: &Ground, pools: &mut Pools, traffic: Traffic) -> Result<V
     let before = place.envoy.log().len();
     place.window(Clients::Registering, 1).await?;
     let log = place.envoy.log();
-    let told = log.get(before..).unwrap_or_default().lines();
-    let micros = |line: &str| line.rsplit_once(" µs")?.0.rsplit(' ').next()?.parse().ok();
+    let log = log.get(before..).unwrap_or_default();
     let marks = ["registration: a turn of", "registration: an answer,"];
-    let steps: Vec<f64> = told.filter(|line| marks.iter().any(|mark| line.contains(mark))).filter_map(micros).collect();
+    let steps: Vec<f64> = marks.iter().flat_map(|mark| told::micros(log, mark)).collect();
     ensure!(steps.len() > 2 * CLIENTS, "the filter told of {} steps only", steps.len());
     Ok(steps)
 }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use entra_gate::feed::page::{PageName, Paging, digest};
 use entra_gate::revocation::fingerprint::HashKey;
 use entra_gate::revocation::packed::{Expiry, Record};
@@ -22,6 +22,7 @@ use crate::setup::{Filter, REPEATED, Setup, Stream, add_clusters, fixture, wasm_
 use crate::statistics::Spread;
 use crate::subject::Ground;
 use crate::tokens::{Pool, Pools};
+use crate::told;
 use crate::wrk::{self, Outcome};
 
 /// Live entries.
@@ -159,9 +160,8 @@ async fn turns(ground: &Ground) -> Result<(usize, f64, f64)> {
     let sequence = loading.sequence + 1;
     loading.publish(&json!({"iss": "feed", "iat": 1, "seq": sequence, "entries": entries}), sequence).await;
     let log = loading.envoy.log();
-    let micros = |line: &str| line.rsplit_once(" µs")?.0.rsplit(' ').next()?.parse::<f64>().ok();
-    let of = |mark: &str| -> Vec<f64> { log.lines().filter(|line| line.contains(mark)).filter_map(micros).collect() };
-    let (turns, answers) = (of("revocations: a turn of"), of("revocations: an answer of"));
+    let turns = told::micros(&log, "revocations: a turn of");
+    let answers = told::micros(&log, "revocations: an answer of");
     ensure!(!turns.is_empty() && !answers.is_empty(), "the filter told nothing of its turns");
     let longest = |values: &[f64]| values.iter().copied().fold(0.0, f64::max) / 1_000.0;
     Ok((turns.len(), longest(&turns).max(longest(&answers)), longest(&answers)))
@@ -274,7 +274,6 @@ async fn spawn(ground: &Ground, filter: Value, clusters: Vec<Value>, log: &str) 
     let filters = bootstrap.pointer_mut(manager).and_then(Value::as_array_mut).context("no filters")?;
     filters.insert(0, filter);
     add_clusters(&mut bootstrap, clusters)?;
-    let mut command = on_cores(&setup.cores.envoy, ground.release.binary().as_os_str());
-    command.args(["--concurrency", "1", "--log-level", "warning", "--component-log-level", &format!("wasm:{log}")]);
-    Envoy::start_by(command, &bootstrap).await.map_err(|failure| anyhow!("{failure}"))
+    let arguments = ["--concurrency", "1", "--log-level", "warning", "--component-log-level", &format!("wasm:{log}")];
+    ground.start(on_cores, &setup.cores.envoy, &arguments, &bootstrap).await
 }

@@ -3,6 +3,8 @@
 //! A round with a wrong answer is no result but a failure of the benchmark.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -10,6 +12,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use envoy_tests::patience::until;
 use envoy_tests::{Envoy, Release, Request};
 use mock_entra::MockEntra;
+use serde_json::Value;
 
 use crate::machine::{cpu_of, on_cores};
 use crate::setup::{Filter, Log, Setup, Stream};
@@ -33,6 +36,21 @@ const FASTER: f64 = 1.3;
 pub struct Ground {
     pub release: Release,
     pub entra: MockEntra,
+}
+
+impl Ground {
+    /// Starts an Envoy with these arguments, which `on` puts on these cores: [`on_cores`], or what comes before others.
+    pub async fn start(
+        &self,
+        on: fn(&str, &OsStr) -> Command,
+        cores: &str,
+        arguments: &[&str],
+        bootstrap: &Value,
+    ) -> Result<Envoy> {
+        let mut command = on(cores, self.release.binary().as_os_str());
+        command.args(arguments);
+        Envoy::start_by(command, bootstrap).await.map_err(|failure| anyhow!("{failure}"))
+    }
 }
 
 /// One Envoy with a filter, and where it stands in its stream of tokens.
@@ -264,13 +282,13 @@ impl Subject {
 }
 
 async fn spawn(ground: &Ground, setup: &Setup) -> Result<Envoy> {
-    let mut command = on_cores(&setup.cores.envoy, ground.release.binary().as_os_str());
-    command.args(["--concurrency", &setup.workers.to_string()]);
-    if setup.log == Log::Warning {
-        command.args(["--log-level", "warning"]);
-    }
+    let log = match setup.log {
+        Log::Info => "info",
+        Log::Warning => "warning",
+    };
+    let arguments = ["--concurrency", &setup.workers.to_string(), "--log-level", log];
     let bootstrap = setup.bootstrap(ground.entra.addr());
-    Envoy::start_by(command, &bootstrap).await.map_err(|failure| anyhow!("{failure}"))
+    ground.start(on_cores, &setup.cores.envoy, &arguments, &bootstrap).await
 }
 
 fn difference(after: &BTreeMap<String, u64>, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
