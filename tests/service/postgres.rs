@@ -371,7 +371,8 @@ async fn a_change_by_one_instance_wakes_who_waits_at_the_other() {
 #[tokio::test]
 async fn pages_that_one_instance_packed_are_served_by_the_other() {
     let database = Database::make().await;
-    let options = || database.options().argument("--packed-from=20");
+    // Not before all are there: the service packs on its own as soon as there are so many.
+    let options = || database.options().argument("--packed-from=30");
     let (one, other) = (options(), options());
     let start = |options: Options| tokio::task::spawn_blocking(move || options.start());
     let (one, other) = tokio::join!(start(one), start(other));
